@@ -1,273 +1,311 @@
-"""Kills processes while people ask: what is lost, and how soon does everything recover?
+"""Kills, pauses and floods at random: does everything that must hold, hold?
 
-    python benchmarks/chaos.py --minutes 6 --rate 12
+    python benchmarks/chaos.py --seconds 600 --seed 1
 
-Runs the whole service as `understudy up` does, with two engine replicas, and asks at a steady rate
-over HTTP as OpenAI's clients do. A refused request (429, 503, no connection) is retried up to twice
-after the requested pause; anything else that is not one complete, correct answer counts as lost.
-Every `--every` seconds one process gets SIGKILL, in turn: an engine's server, an engine's core,
-`understudy serve`, the worker, the bot. The exit code is 1 if more than 0.5% is lost, if an adapter
-takes more than five seconds to come back after its engine is healthy, or if a process is orphaned.
+Runs `understudy up` with the pocket base model. People ask over HTTP and vote; an admin promotes,
+rolls back, tunes, cancels and removes; backups are made (`people.py`). Meanwhile random processes
+get SIGKILL, or SIGSTOP and later SIGCONT, `understudy up` itself among them, and crowds ask at once
+(`trouble.py`). What must hold all the time and at the end is in `invariants.py`. Then the trouble
+ends, and the system has to come to rest by itself: every adapter held, no run open, every question
+answered. The exit code is 1 if anything did not hold. The same seed draws the same trouble; which
+process it hits depends on the times.
 """
 
 import argparse
 import asyncio
-import itertools
+import contextlib
 import os
-import random
+import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import time
-from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import aiohttp
+import invariants
 import load
 import one_word
 import report
 import service
-from load import Asked, Client, Register
-from service import Service
+from people import Admin, Askers
+from trouble import Trouble
 
+from data import domains
 from data.adapters import placements, registry
-from serving.engine.engine import healthy
+from data.config import settings as config_settings
+from data.config.settings import Settings
+from data.pairs import pairs
+from data.pairs.pairs import Draft
+from data.people import keys
+from data.runs import runs
+from data.store.db import Store, sqlite3, value
+from data.store.errors import UnderstudyError
+from tests.conftest import free_port
 
-VICTIMS = ("engine server", "engine core", "serve", "worker", "bot")
-RETRIES = 2  # of OpenAI's clients
-AGAIN = (0, 429, 503)  # statuses after which they try again
-MOST_LOST = 0.005
-BACK_S = 5.0
-END_S = 5.0  # for the kernel to end what a killed process had started
+LOOK_S = 0.5
+REST_S = 420.0  # to come to rest: a run that was taken from its worker begins anew
+WELL_S = 10.0  # for so long, every question must then be answered
+PAIRS = 16
+END_S = 90.0
+START_S = 600.0  # of the first engine, on a machine that is busy with other things
+SETTINGS = """[serving]
+port = {engine}
+threads = 1
+[bot]
+port = {bot}
+history_turns = 0
+[answers]
+mode = "adapter"
+"""
 
 
 @dataclass
-class Kill:
-    """One kill and what followed."""
+class Up:
+    """`understudy up`, which is started again when it has ended, as systemd would do it."""
 
-    victim: str
-    at: float
-    back_s: float | None = None  # from an engine's health until it holds everything
-    whole_s: float | None = None  # from the kill until every replica is ready again
-    orphans: int = 0
+    file: Path
+    process: "subprocess.Popen[bytes] | None" = None
+    starts: int = 0
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread = field(default_factory=threading.Thread)
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def pid(self) -> int:
+        return self.process.pid if self.process is not None else 0
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self.starts += 1
+            with (self.file.parent / "up.log").open("ab") as output:
+                self.process = self.understudy("up", stdout=output, stderr=output)
+            while self.process.poll() is None and not self._stop.wait(0.1):
+                pass
+            self._stop.wait(1.0)
+
+    def end(self) -> int:
+        """Ask it to end; returns its exit code, or that of its death."""
+        self._stop.set()
+        self._thread.join()
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+
+    def understudy(self, *words: str, **more: Any) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            [sys.executable, "-m", "bot", "--config", str(self.file), *words],
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            **more,
+        )
 
 
 @dataclass
-class Killer:
-    """Kills processes in a thread of its own, and watches how everything recovers."""
+class Chaos:
+    store: Store
+    askers: Askers
+    admin: Admin
+    trouble: Trouble
+    always: invariants.Always = field(default_factory=invariants.Always)
+    rest_s: float | None = None  # from the last trouble until everything was well; None: never
+    not_well: str = ""
 
-    running: Service
-    every_s: float
-    victims: tuple[str, ...] = VICTIMS
-    kills: list[Kill] = field(default_factory=list)
-    stop: threading.Event = field(default_factory=threading.Event)
+    async def run(self, seconds: float) -> None:
+        doing = (self.askers.run(), self.admin.run(), self.admin.back_up(), self._watch())
+        tasks = [asyncio.create_task(each) for each in doing]
+        thread = threading.Thread(target=self.trouble.run)
+        thread.start()
+        try:
+            until = time.monotonic() + seconds
+            while time.monotonic() < until:
+                await asyncio.sleep(LOOK_S)
+                for task in tasks:
+                    if task.done():
+                        task.result()
+        finally:
+            self.trouble.stop.set()
+            thread.join()
+            tasks[1].cancel()
+        await self._rest()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.askers.finish()
 
-    def run(self) -> None:
-        for victim in itertools.cycle(self.victims):
-            if self.stop.wait(self.every_s):
+    async def _watch(self) -> None:
+        while True:
+            with contextlib.suppress(UnderstudyError, sqlite3.Error):
+                self.always.check(self.store.db)
+            await asyncio.sleep(LOOK_S)
+
+    async def _rest(self) -> None:
+        """Wait until the system has been well for a while; people go on asking."""
+        began = well_since = time.monotonic()
+        answered = self._answered()
+        while time.monotonic() - began < REST_S:
+            await asyncio.sleep(LOOK_S)
+            now = self._answered()
+            self.not_well = self._open() or ("" if now[1] == answered[1] else "a question failed")
+            if self.not_well:
+                well_since, answered = time.monotonic(), now
+            elif time.monotonic() - well_since > WELL_S and now[0] > answered[0]:
+                self.rest_s = well_since - began
                 return
-            found = self._find(victim)
-            if found is None:
-                return
-            pid, before = found
-            kill = Kill(victim, time.monotonic())
-            self.kills.append(kill)
-            os.kill(pid, signal.SIGKILL)
-            self._watch(kill, pid, before)
 
-    def _find(self, victim: str) -> tuple[int, dict[int, str]] | None:
-        """The process to kill, once it runs, and all that run; of two engines the second, then
-        the first, and so on. None when it is not back at the end."""
-        while not self.stop.wait(0.05):
-            found = service.processes(self.running.settings.home)
-            part = "engine" if victim.startswith("engine") else victim
-            pids = [pid for pid, name in found.items() if name == part]
-            if part == "engine":
-                cores = [pid for pid in pids if _parent(pid) in pids]
-                servers = [pid for pid in pids if pid not in cores]
-                pids = sorted(cores if victim == "engine core" and cores else servers)
-            if pids:
-                return pids[(len(self.kills) + 1) % len(pids)], found
-        return None
+    def _answered(self) -> tuple[int, int]:
+        """How many questions were answered by the right adapter, and how many were not."""
+        right = self.askers.verdicts["right"]
+        return right, self.askers.verdicts.total() - right
 
-    def _watch(self, kill: Kill, killed: int, before: dict[int, str]) -> None:
-        """Wait until all replicas are ready and hold everything; count what was left behind."""
-        db, settings = self.running.store.db, self.running.settings
-        wanted = registry.wanted_ids(db)
-        healthy_at: dict[str, float] = {}
-        lost = kill.victim.startswith("engine") or kill.victim == "serve"
-        while lost and not self.stop.is_set():
-            ready = self.running.ready()
-            for replica in placements.replicas(db):
-                if replica.state != "ready" and healthy(replica.url, 1.0):
-                    healthy_at.setdefault(replica.name, time.monotonic())
-            held = placements.holders(db)
-            whole = all(len(held.get(a, [])) == settings.serving.replicas for a in wanted)
-            gone = time.monotonic() - kill.at
-            if gone > 1.5 and len(ready) == settings.serving.replicas and whole:
-                kill.whole_s = gone
-                if healthy_at:
-                    kill.back_s = time.monotonic() - max(healthy_at.values())
-                break
-            time.sleep(0.05)
-        children = {pid for pid in before if pid != killed and _started_by(pid, killed)}
-        deadline = time.monotonic() + END_S
-        while any(map(_lives, children)) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        kill.orphans = sum(map(_lives, children))
+    def _open(self) -> str:
+        """What is not as it should be yet."""
+        try:
+            db = self.store.db
+            held, wanted = placements.loaded(db), registry.wanted_ids(db)
+            if not placements.ready(db):
+                return f"no engine is ready: {[r.described for r in placements.replicas(db)]}"
+            if missing := wanted - held.keys():
+                return f"adapters {sorted(missing)} are not held"
+            if open_runs := [r.id for r in runs.recent(db) if r.open]:
+                return f"runs {open_runs} are open"
+        except (UnderstudyError, sqlite3.Error) as error:
+            return str(error)
+        return ""
 
 
-def _parent(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
-    except OSError:
-        return 0
+@contextlib.contextmanager
+def started(home: Path) -> Iterator[tuple[Settings, Store, Up]]:
+    """`understudy up` in `home`, once it is ready."""
+    file = home / config_settings.FILE_NAME
+    file.write_text(SETTINGS.format(engine=free_port(), bot=free_port()), encoding="utf-8")
+    settings = config_settings.load(file, {})
+    with Store(settings.store_path) as store:
+        up = Up(file)
+        up.start()
+        try:
+            service.wait_for(lambda: bool(placements.ready(store.db)), "the engine", START_S)
+            yield settings, store, up
+        finally:
+            up.end()
 
 
-def _started_by(pid: int, killed: int) -> bool:
-    """Whether the killed process was the parent of this one when it was first seen."""
-    return _family.get(pid) == killed
+async def cause_chaos(
+    settings: Settings, store: Store, up: Up, trained: dict[str, Path], seconds: float, seed: int
+) -> Chaos:
+    with store.write() as db:
+        words = domains.create(db, "words", system_prompt=one_word.SYSTEM)
+        tuned = domains.create(db, "tuned")
+        drafts = [Draft(f"What is box {i}?", f"Box {i} has {i * 37 % 101}.") for i in range(PAIRS)]
+        pairs.add(db, tuned, drafts, source="benchmark", status="approved")
+        member, secret = keys.create(db, "people", "member", "benchmark")
+        _, admin_secret = keys.create(db, "admin", "admin", "benchmark")
+    register = load.Register()
+    url = f"http://127.0.0.1:{settings.bot.port}"
+    async with (
+        load.Client(url, secret) as client,
+        _session(url, secret) as http,
+        _session(url, admin_secret) as admin_http,
+    ):
+        askers = Askers(words.name, register, client, http, member.id, seed)
+        admin = Admin(
+            settings, store, register, trained, words, tuned, admin_http, askers,
+            up.understudy, seed + 1,
+        )  # fmt: skip
+        await asyncio.to_thread(admin.first_adapters)
+
+        def flood() -> None:
+            askers.floods += 1
+
+        chaos = Chaos(store, askers, admin, Trouble(up.pid, seed + 2, flood))
+        await chaos.run(seconds)
+    return chaos
 
 
-def _lives(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
-
-
-_family: dict[int, int] = {}  # process -> its parent when it was first seen
-
-
-@dataclass
-class Lost:
-    """The outcome of every request."""
-
-    asked: int = 0
-    retried: int = 0
-    lost: list[Asked] = field(default_factory=list)
-    verdicts: Counter[str] = field(default_factory=Counter)
-
-
-async def keep_asking(
-    running: Service, register: Register, domain: str, rate: float, until: float
-) -> Lost:
-    """Send `rate` requests per second, whatever their outcome."""
-    found, tasks = Lost(), set()
-    async with Client(running.url, running.key) as client:
-
-        async def one(number: int) -> None:
-            draw = random.Random(number)
-            question, stream = draw.choice(one_word.QUESTIONS), draw.random() < 0.5
-            asked = None
-            for attempt in range(RETRIES + 1):
-                asked = await client.ask(domain, domain, question, f"p{number % 50}", stream=stream)
-                if not asked.error or asked.status not in AGAIN:
-                    break
-                if attempt < RETRIES:
-                    found.retried += 1
-                    await asyncio.sleep(asked.retry_after or 0.5 * 2**attempt)
-            assert asked is not None
-            verdict = load.verdict(asked, register)
-            found.verdicts[verdict] += 1
-            if verdict not in ("right", "fallback"):
-                found.lost.append(asked)
-
-        began = time.monotonic()
-        while (now := time.monotonic()) < until:
-            due = int((now - began) * rate) - found.asked
-            for _ in range(due):
-                found.asked += 1
-                task = asyncio.create_task(one(found.asked))
-                tasks.add(task)
-                task.add_done_callback(tasks.discard)
-            for pid in service.processes(running.settings.home):
-                _family.setdefault(pid, _parent(pid))
-            await asyncio.sleep(1 / rate)
-        await asyncio.gather(*tasks)
-    return found
+def _session(url: str, secret: str) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        url,
+        headers={"Authorization": f"Bearer {secret}"},
+        timeout=aiohttp.ClientTimeout(total=load.TIMEOUT_S),
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--minutes", type=float, default=3)
-    parser.add_argument("--rate", type=float, default=10, help="requests a second")
-    parser.add_argument("--every", type=float, default=15, help="seconds between kills, at least")
-    parser.add_argument(
-        "--only", choices=VICTIMS, action="append", help="kill only these; may be given again"
-    )
-    parser.add_argument("--replicas", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "one-word")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep the home folder, which has the logs"
+    )
     options = parser.parse_args()
     trained = one_word.train_all(options.cache)
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder).resolve()
-        with service.running(home, options.replicas, ("serve", "worker", "bot")) as running:
-            register = Register()
-            domain = running.domain("alpha", one_word.SYSTEM)
-            for word in one_word.WORDS[:2]:  # a live one, and one to fall back on
-                made = one_word.register(running.store, running.settings, domain, trained[word])
-                register.says[made.name] = one_word.said(word)
-                running.wait_held(made)
-                with running.store.write() as db:
-                    registry.promote(db, made, "benchmark")
-            register.may_answer(domain.name, made.name)
-            killer = Killer(running, options.every, tuple(options.only or VICTIMS))
-            thread = threading.Thread(target=killer.run)
-            thread.start()
-            until = time.monotonic() + options.minutes * 60
-            try:
-                found = asyncio.run(
-                    keep_asking(running, register, domain.name, options.rate, until)
-                )
-            finally:
-                killer.stop.set()
-                thread.join()
-        left = len(service.processes(home))
-    raise SystemExit(0 if _report(found, killer, left, options.replicas) else 1)
-
-
-def _report(found: Lost, killer: Killer, left: int, replicas: int) -> bool:
-    lines, slowest = [], 0.0
-    for victim in VICTIMS:
-        kills = [k for k in killer.kills if k.victim == victim]
-        whole = [k.whole_s for k in kills if k.whole_s is not None]
-        back = [k.back_s for k in kills if k.back_s is not None]
-        slowest = max([slowest, *back])
-        lost = sum(victim == _last_kill(killer.kills, asked) for asked in found.lost)
-        lines.append(
-            (
-                victim,
-                len(kills),
-                lost,
-                report.median(whole) if whole else "",
-                max(back) if back else "",
-                sum(k.orphans for k in kills),
+    home = Path(tempfile.mkdtemp(prefix="understudy-chaos-")).resolve()
+    try:
+        with started(home) as (settings, store, up):
+            chaos = asyncio.run(
+                cause_chaos(settings, store, up, trained, options.seconds, options.seed)
             )
-        )
-    report.table(
-        ("killed", "times", "requests lost", "recovered, s", "adapters back, s", "orphans"), lines
-    )
-    for asked in found.lost[:10]:
-        print(f"lost: {asked}")
-    share = len(found.lost) / max(found.asked, 1)
-    orphans = sum(k.orphans for k in killer.kills) + left
-    report.finish(
-        benchmark="chaos",
-        replicas=replicas,
-        requests=found.asked,
-        kills=len(killer.kills),
-        lost=len(found.lost),
-        lost_share=round(share, 5),
-        retried=found.retried,
-        fallbacks=found.verdicts["fallback"],
-        wrong=found.verdicts["wrong adapter"] + found.verdicts["mixed"],
-        adapters_back_max_s=round(slowest, 2),
-        orphans=orphans,
-    )
-    return share <= MOST_LOST and slowest <= BACK_S and orphans == 0
+            print(f"The home folder is {home}.", file=sys.stderr)
+            code = up.end()
+            left = service.processes(home)
+            wrong = [
+                *chaos.always.broken,
+                *chaos.askers.wrong,
+                *chaos.admin.wrong,
+                *invariants.answers(store.db, chaos.askers.asked),
+                *invariants.votes(store.db, chaos.askers.sure_votes()),
+                *([f"left over: {left}"] if left else []),
+                *([f"`understudy up` ended with code {code}"] if code else []),
+                *([] if chaos.rest_s is not None else [f"no rest: {chaos.not_well}"]),
+            ]
+            _report(chaos, up, wrong, options.seconds, options.seed)
+    finally:
+        if not options.keep:
+            shutil.rmtree(home)
+    raise SystemExit(1 if wrong else 0)
 
 
-def _last_kill(kills: list[Kill], asked: Asked) -> str:
-    before = [k for k in kills if k.at <= asked.ended]
-    return before[-1].victim if before else ""
+def _report(chaos: Chaos, up: Up, wrong: list[str], seconds: float, seed: int) -> None:
+    db, asked, did = chaos.store.db, chaos.askers.verdicts, chaos.admin.did
+    states = ("done", "failed", "cancelled")
+    sql = "SELECT count(*) FROM runs WHERE state = ?"
+    figures = {
+        **{kind: chaos.trouble.done[kind] for kind in ("kills", "pauses", "floods")},
+        "questions": asked.total(),
+        "answered": asked["right"] + asked["fallback"],
+        "fallbacks": asked["fallback"],
+        "refused": asked["refused"] + asked["no connection"],
+        "broken_off": asked["broken off"],
+        "longest_gap_s": round(chaos.askers.longest_gap_s, 1),
+        "votes": len(chaos.askers.votes),
+        "moves": did["promotions and roll-backs"],
+        "backups": did["backups"],
+        **{f"runs_{state}": value(db, sql, [state]) for state in states},
+        "engine_starts": sum(r.generation for r in placements.replicas(db)),
+        "up_starts": up.starts,
+        "rest_s": None if chaos.rest_s is None else round(chaos.rest_s, 1),
+        "violations": len(wrong),
+    }
+    for line in chaos.trouble.log:
+        print(line, file=sys.stderr)
+    report.table(list(figures), [list(figures.values())])
+    for each in wrong[:20]:
+        print(f"violation: {each}", file=sys.stderr)
+    other = {k: n for k, n in asked.items() if k not in ("right", "fallback")}
+    report.finish(benchmark="chaos", seconds=seconds, seed=seed, **figures, not_answered=other)
 
 
 if __name__ == "__main__":
