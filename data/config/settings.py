@@ -2,8 +2,9 @@
 
 Every setting `[section] key` can be set with the variable `UNDERSTUDY_SECTION_KEY`, or with
 `UNDERSTUDY_SECTION_KEY_FILE`, the path of a file that contains the value (for secrets). The
-environment takes precedence over the settings file. Setting both a variable and its `_FILE` is an
-error, and so is a missing file. `understudy init` never writes secrets, and they are never printed.
+environment takes precedence over the settings file. An empty variable counts as one that is not
+set. Setting both a variable and its `_FILE` is an error, and so is a missing file. `understudy
+init` never writes secrets, and they are never printed.
 
 Each section is a module of `data/config/sections/`. Import the classes from here.
 """
@@ -128,9 +129,8 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     `understudy.toml` in the current folder, if it exists. Raises Invalid with every wrong setting,
     its source and the values that it accepts.
     """
-    chosen_file = path or (
-        Path(environ["UNDERSTUDY_CONFIG"]) if "UNDERSTUDY_CONFIG" in environ else None
-    )
+    named = environ.get(environment.CONFIG)
+    chosen_file = path or (Path(named) if named else None)
     if chosen_file is not None and not chosen_file.is_file():
         raise Invalid(f"There is no settings file {chosen_file}. `understudy init` writes one.")
     file = chosen_file or Path(FILE_NAME)

@@ -269,6 +269,82 @@ def test_the_error_names_a_misspelt_variable(tmp_path: Path) -> None:
     assert "UNDERSTUDY_BOT_PROT" in problem(write(tmp_path), UNDERSTUDY_BOT_PROT="9000")
 
 
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("UNDERSTUDY_SERVNG_PORT", "UNDERSTUDY_SERVING_PORT"),
+        ("UNDERSTUDY_SLAK_BOT_TOKEN_FILE", "UNDERSTUDY_SLACK_BOT_TOKEN"),
+        ("UNDERSTUDY_PORT", "UNDERSTUDY_BOT_PORT or UNDERSTUDY_SERVING_PORT"),
+        ("UNDERSTUDY_MAX_LORAS", "UNDERSTUDY_SERVING_MAX_LORAS"),
+    ],
+)
+def test_a_misspelt_or_missing_section_in_the_environment_is_named(
+    tmp_path: Path, variable: str, meant: str
+) -> None:
+    said = problem(write(tmp_path), **{variable: "9000"})
+
+    assert said == f"{variable} in the environment is not a setting. Did you mean {meant}?"
+
+
+def test_a_variable_that_is_like_no_setting_is_ignored_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    load(write(tmp_path), UNDERSTUDY_VERSION="1.2", UNDERSTUDY_HOME="x", UNDERSTUDY_LISTENER="5")
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "UNDERSTUDY_VERSION in the environment is not a setting; it is ignored"
+    ]
+
+
+def test_variables_of_kubernetes_are_not_taken_for_settings(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Kubernetes sets them in a namespace with services called understudy and understudy-bot."""
+    settings = load(
+        write(tmp_path),
+        UNDERSTUDY_SERVICE_HOST="10.0.0.1",
+        UNDERSTUDY_SERVICE_PORT="80",
+        UNDERSTUDY_SERVICE_PORT_HTTP="80",
+        UNDERSTUDY_PORT="tcp://10.0.0.1:80",
+        UNDERSTUDY_PORT_80_TCP="tcp://10.0.0.1:80",
+        UNDERSTUDY_PORT_80_TCP_ADDR="10.0.0.1",
+        UNDERSTUDY_BOT_PORT="tcp://10.0.0.2:8080",
+        UNDERSTUDY_BOT_SERVICE_HOST="10.0.0.2",
+        UNDERSTUDY_BOT_PORT_8080_TCP_PORT="8080",
+    )
+
+    assert settings.bot.port == 8080
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "variable",
+    ["UNDERSTUDY_BOT_PORT", "UNDERSTUDY_HOME", "UNDERSTUDY_CONFIG", "UNDERSTUDY_BOT_PORT_FILE"],
+)
+def test_an_empty_variable_is_not_set(tmp_path: Path, variable: str) -> None:
+    file = write(tmp_path, bot={"port": 9000}, home="state")
+
+    settings = load(file, **{variable: ""})
+
+    assert (settings.bot.port, settings.home) == (9000, tmp_path / "state")
+
+
+def test_an_empty_variable_beside_its_file_is_not_set(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("xoxb-1\n")
+    file = write(tmp_path)
+    settings = load(
+        file,
+        UNDERSTUDY_SLACK_BOT_TOKEN="",
+        UNDERSTUDY_SLACK_BOT_TOKEN_FILE=str(tmp_path / "token"),
+    )
+    assert settings.slack.bot_token.get_secret_value() == "xoxb-1"
+
+
+def test_a_variable_that_is_not_text_is_named(tmp_path: Path) -> None:
+    said = problem(write(tmp_path), UNDERSTUDY_HOME="/srv/caf\udce9")
+    assert said == "UNDERSTUDY_HOME in the environment is not text in UTF-8."
+
+
 def test_the_error_names_a_missing_settings_file(tmp_path: Path) -> None:
     assert f"There is no settings file {tmp_path / 'x.toml'}" in problem(tmp_path / "x.toml")
     assert "understudy init" in problem(UNDERSTUDY_CONFIG=str(tmp_path / "x.toml"))
