@@ -28,11 +28,13 @@
 - `waiting`: waits for a tuning run in the terminal, and executes it where no worker does
 """
 
+import contextlib
 import importlib
 import logging
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -109,6 +111,25 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary(name)) for name in COMMANDS])
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run a command and exit. What the operating system refuses is one sentence, too: a full
+        disk, a device behind the output, a folder that cannot be written."""
+        terminal.print_anything()
+        try:
+            return super().main(*args, **options)
+        except OSError as error:
+            logging.getLogger(__name__).debug("The command failed", exc_info=error)
+            with contextlib.suppress(OSError):  # stderr may be on the same disk
+                terminal.echo(f"Error: {terminal.refusal(error)}", err=True)
+            raise SystemExit(1) from None
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        for given in args:
+            shown = os.fsencode(given).decode("utf-8", "replace")
+            if shown != given:
+                raise _Misused(f"The argument {visible(shown)!r} is not text in UTF-8.")
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
         try:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+BROKEN_AFTER = 12  # characters of a word in a table; a longer one may continue on the next line
+GAP = 3  # characters between two columns
+
 
 class App:
     """The object behind every command: settings and store, opened on first use."""
@@ -127,21 +130,50 @@ def _plain(value: Any) -> Any:
 
 
 def print_table(headers: Sequence[str], lines: Iterable[Sequence[object]], empty: str) -> None:
-    """Print a table, or the sentence `empty` if there are no lines."""
+    """Print a table, or the sentence `empty` if there are no lines. In a terminal that is too
+    narrow for the columns, each cell has a line of its own."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    shown = list(lines)
+    shown = [["" if cell is None else visible(str(cell)) for cell in line] for line in lines]
     if not shown:
         terminal.echo(empty)
+        return
+    console = terminal.console()
+    if _least_width(headers, shown) > console.width:
+        terminal.echo(as_records(headers, shown))
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for header in headers:
         table.add_column(header, overflow="fold")
     for line in shown:
-        table.add_row(*(Text("" if cell is None else visible(str(cell))) for cell in line))
-    terminal.console().print(table)
+        table.add_row(*map(Text, line))
+    console.print(table)
+
+
+def _least_width(headers: Sequence[str], lines: Sequence[Sequence[str]]) -> int:
+    """The number of characters that a table needs so that hardly a word is broken."""
+    words = [
+        max((len(word) for cell in column for word in cell.split()), default=0)
+        for column in zip(headers, *lines, strict=True)
+    ]
+    return sum(min(longest, BROKEN_AFTER) for longest in words) + GAP * (len(words) - 1) + 1
+
+
+def as_records(headers: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """The lines of a table one below the other, for narrow terminals."""
+    between = "\n\n" if any(headers) else "\n"
+    return between.join(_record(headers, line) for line in lines)
+
+
+def _record(headers: Sequence[str], line: Sequence[str]) -> str:
+    """One line of a table, a cell below the other."""
+    if not any(headers):  # a table of names and values
+        name, *values = line
+        return f"{name}: {' '.join(values)}"
+    named = (f"{head}: {cell}" if head else cell for head, cell in zip(headers, line, strict=True))
+    return "\n".join(text for text, cell in zip(named, line, strict=True) if cell)
 
 
 def threads_option(command: F) -> F:

@@ -47,12 +47,13 @@ mode = "off"                  # "socket" or "http"; `understudy slack manifest` 
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=".")
 def init(folder: Path) -> None:
     """Write understudy.toml to FOLDER (default: the current folder) and create the store."""
-    from data.config.settings import FILE_NAME, load
+    from data.config.settings import FILE_NAME, check_name, load
     from data.store.db import Store
 
     file = folder / FILE_NAME
     if file.exists():
         raise Conflict(f"{file} already exists; nothing was changed.")
+    check_name(folder.resolve())
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file.write_text(TEMPLATE, encoding="utf-8")

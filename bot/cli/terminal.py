@@ -4,7 +4,9 @@ What people and models wrote can hold escape sequences. Here they become symbols
 styles stay (`data/visible_text.py`). A test fails if a command prints in another way.
 """
 
+import io
 import logging
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -40,6 +42,21 @@ def console(**options: Any) -> "Console":
             super().print(*shown, **more)
 
     return Terminal(**options)
+
+
+def print_anything() -> None:
+    """Escape characters that the encoding of the output lacks (✓ in ASCII) instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def refusal(error: OSError) -> str:
+    """What the operating system refused, as a sentence. An error that names no file is about the
+    output."""
+    what = "The output" if error.filename is None else str(error.filename)
+    verb = "could not be written" if error.filename is None else "could not be used"
+    return f"{what} {verb}: {error.strerror or error}."
 
 
 class LogFormatter(logging.Formatter):

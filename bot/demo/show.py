@@ -1,10 +1,13 @@
 """The demo for a person: answers side by side, the scores, and what to try next."""
 
+from collections.abc import Sequence
+
 import aiohttp
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from bot.cli.context import as_records
 from bot.commands import scores
 from bot.demo.client import Client
 from bot.demo.stage import EXAMPLE, DemoStage, key
@@ -12,6 +15,7 @@ from data.adapters.registry import Adapter
 from data.pairs import datasets
 
 QUESTIONS = 5
+SIDE_BY_SIDE = 60  # characters of a terminal from which on answers stand side by side
 
 
 async def side_by_side(stage: DemoStage, adapter: Adapter) -> None:
@@ -19,15 +23,28 @@ async def side_by_side(stage: DemoStage, adapter: Adapter) -> None:
     async with aiohttp.ClientSession() as session:
         client = Client(session, stage.address, key(stage, "demo", "member"))
         await client.wait_until_healthy(60)
-        table = Table(box=box.ROUNDED, show_lines=True)
-        for header in ("question (not in the training data)", "bare base", adapter.name):
-            table.add_column(header, overflow="fold", ratio=1)
+        lines = []
         for question in held_out(stage, adapter):
             base = await client.ask(f"{stage.domain.name}@base", question)
             tuned = await client.ask(adapter.name, question)
-            table.add_row(Text(question), Text(base.text), Text(tuned.text))
-    stage.console.print(table)
+            lines.append((question, base.text, tuned.text))
+    headers = ("question (not in the training data)", "bare base", adapter.name)
+    stage.console.print(answers_table(headers, lines, stage.console.width))
     stage.console.print(f"[b]{adapter.name}[/b]: {scores.sentence(adapter)}")
+
+
+def answers_table(
+    headers: Sequence[str], lines: Sequence[Sequence[str]], width: int
+) -> Table | Text:
+    """The answers side by side, or one below the other where `width` characters are too few."""
+    if width < SIDE_BY_SIDE:
+        return Text(as_records(headers, lines))
+    table = Table(box=box.ROUNDED, show_lines=True)
+    for header in headers:
+        table.add_column(header, overflow="fold", ratio=1)
+    for line in lines:
+        table.add_row(*map(Text, line))
+    return table
 
 
 def held_out(stage: DemoStage, adapter: Adapter) -> list[str]:

@@ -17,10 +17,8 @@ CONFIG = "UNDERSTUDY_CONFIG"
 HOME = "UNDERSTUDY_HOME"
 OWN = (CONFIG, HOME, "UNDERSTUDY_LISTENER")  # the last is between our own processes
 LIKENESS = 0.8  # from which on a name is taken for a misspelt setting
-KUBERNETES = (
-    re.compile(  # variables about services with a name like ours
-        r"\w+_SERVICE_(HOST|PORT)(_\w+)?|\w+_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?"
-    )
+KUBERNETES = re.compile(  # variables about services with a name like ours
+    r"\w+_SERVICE_(HOST|PORT)(_\w+)?|\w+_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?"
 )
 KUBERNETES_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
 

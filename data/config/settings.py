@@ -44,6 +44,7 @@ __all__ = [
     "Settings",
     "SlackSettings",
     "TuningSettings",
+    "check_name",
     "load",
 ]
 
@@ -150,6 +151,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     except ValidationError as error:
         raise Invalid(messages.describe(error, file, origin, Settings, SECTIONS)) from error
     home = (file.parent / settings.home).resolve()
+    check_name(home)
     base = settings.base.added_in(home / BASES)
     is_name = base.model == "pocket" or base.path != base.model
     if not is_name and (local := file.parent / base.model).is_dir():
@@ -158,3 +160,10 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     if (encoder := file.parent / search.encoder).is_dir():
         search = search.model_copy(update={"encoder": str(encoder.resolve())})
     return settings.model_copy(update={"home": home, "base": base, "search": search})
+
+
+def check_name(home: Path) -> None:
+    """Raises Invalid for a home folder whose path is not text in UTF-8, as SQLite expects it."""
+    shown = os.fsencode(home).decode("utf-8", "replace")
+    if shown != str(home):
+        raise Invalid(f"The path of the home folder {shown} is not text in UTF-8. Rename it.")

@@ -14,6 +14,8 @@
 
 import asyncio
 import contextlib
+import logging
+import os
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -27,6 +29,8 @@ from sqlite_utils.utils import sqlite3 as sqlite3  # type: ignore[attr-defined] 
 from data.store import lease_clock
 from data.store.errors import Invalid, Unavailable, UnderstudyError
 from data.store.migrations import migrations
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -117,6 +121,28 @@ def _translated(error: Exception) -> Exception:
     return error
 
 
+def _is_read_only(folder: Path) -> bool:
+    return folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK)
+
+
+def _why_not_opened(path: Path, error: sqlite3.OperationalError) -> str:
+    """The reason, as a sentence. SQLite says only that it could not open a file: its own, or one
+    that it makes beside it, even to read."""
+    folder = path.parent
+    if _is_read_only(folder):
+        return (
+            f"the folder {folder} is read-only here, and SQLite makes files in it, even to read. "
+            "Make it writable for this user, or name another folder with UNDERSTUDY_HOME."
+        )
+    for file in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
+        if file.exists():
+            try:
+                os.close(os.open(file, os.O_RDWR))
+            except OSError as refused:
+                return f"{file.name}: {refused.strerror}."
+    return f"{error}."
+
+
 class Store:
     """An open store. Thread-safe; close it once, from any thread."""
 
@@ -141,7 +167,9 @@ class Store:
         self._before_close: list[Callable[[], None]] = []
         self._closed = False  # no new writes are accepted
         self._gone = False  # all connections are closed
+        self._in_use = False  # it was opened and brought up to date
         self._migrate()
+        self._in_use = True
 
     def _migrate(self) -> None:
         try:
@@ -188,17 +216,27 @@ class Store:
         if db is None:
             try:
                 db = _connect(self.path)
-            except sqlite3.OperationalError as error:
-                known = _translated(error)
-                if known is error:
-                    known = UnderstudyError(f"Cannot open the store {self.path}: {error}")
-                raise known from error
             except sqlite3.DatabaseError as error:
-                raise UnderstudyError(f"{self.path} is not a usable store: {error}") from error
+                raise self._not_opened(error) from error
             self._local.db = db
             with self._lock:
                 self._connections.append(db)
         return db
+
+    def _not_opened(self, error: sqlite3.DatabaseError) -> Exception:
+        """Why a connection could not be opened. Once the store is in use, the path is for the log
+        alone, because the error may reach people who ask the service."""
+        known = _translated(error)
+        if known is not error and not _is_read_only(self.path.parent):
+            return known
+        if isinstance(error, sqlite3.OperationalError):
+            said = f"Cannot open the store {self.path}: {_why_not_opened(self.path, error)}"
+        else:
+            said = f"{self.path} is not a usable store: {error}"
+        if not self._in_use:
+            return UnderstudyError(said)
+        log.error("%s", said)
+        return UnderstudyError("The store cannot be opened. The log of the service says why.")
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Database]:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,34 @@ def test_a_read_only_store_is_reported(tmp_path: Path) -> None:
         store.db.execute("PRAGMA query_only = 1")
         with pytest.raises(StoreFull, match="is read-only here"), store.write() as db:
             domains.create(db, "one")
+
+
+@pytest.mark.integration
+def test_a_read_only_folder_is_named(tmp_path: Path) -> None:
+    """SQLite itself says that it is unable to open a file."""
+    home = tmp_path / "home"
+    with Store(home / "a.db"):
+        pass
+    home.chmod(0o555)
+    done = subprocess.run(
+        [sys.executable, "-c", OPEN_READ_ONLY, str(home / "a.db")], capture_output=True, text=True
+    )
+    home.chmod(0o755)
+    assert f"the folder {home} is read-only here" in done.stdout, done
+
+
+def test_a_store_that_is_gone_shows_its_path_to_nobody_but_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The error of a store in use reaches people who ask the service."""
+    (tmp_path / "home").mkdir()
+    with Store(tmp_path / "home" / "a.db") as store, ThreadPoolExecutor(1) as other:
+        (tmp_path / "home").rename(tmp_path / "elsewhere")
+        with pytest.raises(UnderstudyError) as raised:
+            other.submit(lambda: store.db).result()
+        (tmp_path / "elsewhere").rename(tmp_path / "home")
+    assert str(raised.value) == "The store cannot be opened. The log of the service says why."
+    assert f"Cannot open the store {tmp_path / 'home' / 'a.db'}: " in caplog.text
 
 
 @pytest.mark.integration
@@ -352,6 +380,17 @@ def test_a_transaction_that_sqlite_rolled_back_is_never_acknowledged(store: Stor
     assert store.submit_soon(add("four")).result(10) == "four"
 
 
+OPEN_READ_ONLY = """
+import ctypes, os, sys
+from data.store.db import Store
+from data.store.errors import UnderstudyError
+CAP_DAC_OVERRIDE, DROP = 1, 24
+if os.geteuid() == 0 and len(sys.argv) == 2:  # with it, the superuser writes to any folder
+    ctypes.CDLL(None).prctl(DROP, CAP_DAC_OVERRIDE)
+    os.execv(sys.executable, [*sys.orig_argv, "dropped"])
+try: Store(sys.argv[1])
+except UnderstudyError as error: print(error)
+"""
 OPEN_FULL = """
 import resource, signal, sys
 from data.store.db import Store, StoreFull
