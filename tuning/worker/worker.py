@@ -6,8 +6,8 @@ loads no torch. Its guarantees:
 - Two workers never do the same run (`runs.claim` is one conditional update).
 - It writes a heartbeat every few seconds. When a worker disappears, another one continues its run.
 - A run is cancelled within seconds: the child is asked to end, then its process group is killed.
-- A child that crashes is started again, up to `tuning.max_attempts` times in all. Then the run
-  fails with a sentence about the cause.
+- A child that crashes, or that hangs (`standstill.py`), is started again, up to
+  `tuning.max_attempts` times in all. Then the run fails with a sentence about the cause.
 - When it is stopped (SIGTERM, `stop`), it ends its child and returns the run to the queue without
   using up an attempt.
 - On a GPU that it shares with the engine by time (`data/gpu/time_sharing.py`), it starts a run when
@@ -45,15 +45,19 @@ from data.store.db import Store
 from data.store.errors import Conflict, Unavailable
 from tuning import child_process, threads
 from tuning.child_process import ExitCode
+from tuning.worker.standstill import Standstill
 
 log = logging.getLogger(__name__)
 
 POLL_S = 1.0  # between two checks of the queue
 HEARTBEAT_S = 5.0
 WATCH_S = 0.25  # between two checks of the child
+LOOK_S = 2.0  # between two looks at what the child does
 SLEEP_TIMEOUT_S = 900.0  # how long the engine may take to go to sleep
 GRACE_S = 10.0  # between asking the child to end and killing it
+HUNG_S = 600.0  # without any processor time; a training that waits for an engine uses some
 WAITING = RunPhase(Phase.WAITING_FOR_WORKER)
+HUNG = "The process of the run hung: it used no processor time for ten minutes"
 AUTOMATIC = "understudy:auto-retrain"  # requests the automatic retrains
 LOG_TAIL_BYTES = 4000  # of a log, searched for the reason of a crash
 
@@ -193,7 +197,7 @@ def _execute(store: Store, gpu: _GpuAccess, claimed: Run, stop: threading.Event)
     with open(folder / "run.log", "ab") as output:
         child = _start(settings, claimed, output)
         try:
-            stop_reason = _watch(store, gpu, claimed, child, stop)
+            stop_reason = _watch(store, gpu, claimed, child, stop, folder / "run.log")
         finally:
             _end(child)
     _record(store, gpu, claimed, child.returncode, stop_reason, folder / "run.log")
@@ -228,16 +232,22 @@ def _watch(
     claimed: Run,
     child: "subprocess.Popen[bytes]",
     stop: threading.Event,
+    log_file: Path,
 ) -> str:
     """Wait for the child. Returns '' when it has ended, else why it must be ended: 'cancel',
-    'stop', 'late' when the engine needs the GPU, or 'lost' when the run belongs to another
-    worker."""
-    beat = 0.0
+    'stop', 'late' when the engine needs the GPU, 'lost' when the run belongs to another worker, or
+    'hung' when it does nothing any more."""
+    beat = looked = 0.0
+    standstill = Standstill(child.pid, log_file)
     while child.poll() is None:
         if stop.is_set():
             return "stop"
         if gpu.over:
             return "late"
+        if time.monotonic() - looked >= LOOK_S:
+            looked = time.monotonic()
+            if standstill.seconds() >= HUNG_S:
+                return "hung"
         if time.monotonic() - beat >= HEARTBEAT_S:
             beat = time.monotonic()
             try:
@@ -284,14 +294,13 @@ def _record(
         elif stop_reason == "stop" or code == ExitCode.STOPPED:
             runs.give_back(db, claimed, WAITING, spent=False)
         elif claimed.attempts < gpu.settings.tuning.max_attempts:
-            why = reason(code, log_file)
+            why = HUNG if stop_reason == "hung" else reason(code, log_file)
             log.warning("run %d: %s; trying again", claimed.id, why)
             runs.give_back(db, claimed, RunPhase(Phase.RETRYING, why))
         else:
             times = f" ({claimed.attempts} times)" if claimed.attempts > 1 else ""
-            runs.fail(
-                db, claimed, f"{reason(code, log_file)}{times}. The log of the run: {log_file}"
-            )
+            why = HUNG if stop_reason == "hung" else reason(code, log_file)
+            runs.fail(db, claimed, f"{why}{times}. The log of the run: {log_file}")
 
 
 def _delete_checkpoints(store: Store, settings: Settings, run_id: int) -> None:

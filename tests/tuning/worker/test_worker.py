@@ -178,6 +178,55 @@ def test_a_child_that_crashes_once_is_started_again(
     assert len(child.pids) == 2
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_child_that_hangs_is_ended_and_started_again(
+    settings: Settings, store: Store, child: Child, queued: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "HUNG_S", 1.0)
+    monkeypatch.setattr(worker, "LOOK_S", 0.1)
+    monkeypatch.setattr(worker, "GRACE_S", 0.2)
+    hang = "os.kill(os.getpid(), signal.SIGSTOP)"
+    child.does(f"if len(tally.read_text().split()) == 1: {hang}\n{SUCCEED}")
+
+    assert worker.run(settings, once=True) == 0
+
+    assert runs.get(store.db, queued.id).state == "done"
+    assert len(child.pids) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_run_whose_process_hangs_again_and_again_fails_with_a_sentence(
+    settings: Settings, store: Store, child: Child, queued: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "HUNG_S", 0.5)
+    monkeypatch.setattr(worker, "LOOK_S", 0.1)
+    monkeypatch.setattr(worker, "GRACE_S", 0.2)
+    child.does("time.sleep(1000)")
+
+    assert worker.run(settings, once=True) == 1
+
+    assert "hung: it used no processor time" in runs.get(store.db, queued.id).error
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("life", ["sum(range(100_000))", "print('.', flush=True); time.sleep(0.1)"])
+def test_a_child_that_computes_or_says_something_does_not_hang(
+    settings: Settings,
+    store: Store,
+    child: Child,
+    queued: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    life: str,
+) -> None:
+    monkeypatch.setattr(worker, "HUNG_S", 3.0)
+    monkeypatch.setattr(worker, "LOOK_S", 0.1)
+    child.does(f"end = time.monotonic() + 4\nwhile time.monotonic() < end: {life}\n{SUCCEED}")
+
+    assert worker.run(settings, once=True) == 0
+
+    assert len(child.pids) == 1
+
+
 def test_a_crash_is_reported_with_the_last_line_of_the_log(
     settings: Settings, store: Store, child: Child, queued: Run
 ) -> None:
