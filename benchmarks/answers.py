@@ -34,7 +34,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import report
 import torch
 
-from bot.answering.grounding import DECLINE_BELOW
 from data import domains
 from data.config.settings import BaseModelSettings, SearchSettings, Settings
 from data.domains import Domain
@@ -42,6 +41,7 @@ from data.pairs import datasets, pairs
 from data.pairs.pairs import Draft, Pair, Turn, normalise
 from data.runs import runs
 from data.search import domain_calibration, layout
+from data.search.answerable import DECLINE_BELOW
 from data.search.search import PairSearch, SearchResult
 from data.store.db import Store
 from tuning.adapters import publish

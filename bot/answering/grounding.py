@@ -9,56 +9,31 @@
   pair was approved, so a correction counts at once (`bot/answering/writing.py`). In the mode
   `quote`, every answer is such a quotation.
 
-Likely enough: the confidence of the search reaches the domain's threshold. Where the confidence is
-not known, or where somebody set a similarity (`[answers] decline_below` or the domain's own), the
-similarity of the best pair decides.
+Likely enough: `data/search/answerable.py`.
 
 The bare base model never answers, except where somebody chose it: by its name, or as a variant of a
 comparison. Because the adapter plays no part in whether the bot declines, every variant of a
-comparison declines the same questions.
+comparison declines the same questions. Only if variants answer in different ways, grounded and
+ungrounded, do refusals and quotations belong to a variant, and count for it.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
-from data.config.settings import AnswersSettings
+from bot.answering.routing import Target
 from data.conversations.conversations import Outcome
-from data.domains import AnswerMode, Domain
+from data.domains import Domain
 from data.pairs.reply_sources import Source
+from data.search import answerable
 from data.search.domain_calibration import Thresholds
-from data.search.search import Reference, SearchResult
+from data.search.search import Method, Reference, SearchResult
 
 Decision = Literal["generate", "quote", "decline"]
-Method = Literal["encoder", "words"]
 
-# The least similarity of an answerable question, where the confidence is not known. By the shipped
-# encoder, .62 would answer all golden questions of the demo domain and all near-worded ones of the
-# benchmarks' workshop, and 0 to 3% of their off-topic ones; the confidence does the same and
-# answers more questions in other words (benchmarks/RESULTS.md). By words, .4 declines 93% of the
-# off-topic questions and 2% of the demo's golden ones.
-DECLINE_BELOW: dict[Method, float] = {"encoder": 0.62, "words": 0.4}
 # times the threshold: a pair that is less similar is not worth suggesting
 NEAR: dict[Method, float] = {"encoder": 0.65, "words": 0.5}
 SUGGESTIONS = 3  # nearest questions under a refusal
 GREETING = 0.8  # a greeting is left to a pair that is at least so similar
-
-
-def mode(domain: Domain, settings: AnswersSettings) -> AnswerMode:
-    """Where the domain's answers come from: its own mode, or else the deployment's."""
-    return domain.answer_mode or settings.mode
-
-
-def threshold(method: Method, domain: Domain, settings: AnswersSettings) -> float:
-    """The similarity below which questions to the domain are declined: the domain's own, or else
-    the deployment's, or else the default of the search."""
-    if domain.decline_below is not None:
-        return domain.decline_below
-    return settings.decline_below or DECLINE_BELOW[method]
-
-
-def overridden(domain: Domain, settings: AnswersSettings) -> bool:
-    """Whether somebody set the similarity below which questions are declined."""
-    return domain.decline_below is not None or bool(settings.decline_below)
 
 
 def decide(
@@ -70,13 +45,7 @@ def decide(
 ) -> Decision:
     """What to do with a question. `can_generate`: an adapter, or a chosen base, can answer.
     `answer_from`: the least confidence of an answer; without it, the similarity decides."""
-    if not found.references:
-        return "decline"
-    if answer_from is None or found.confidence is None:
-        enough = found.similarity >= decline_below
-    else:
-        enough = found.confidence >= answer_from
-    if not enough:
+    if not answerable.is_answerable(found, decline_below, answer_from):
         return "decline"
     return "generate" if can_generate else "quote"
 
@@ -94,6 +63,8 @@ class Grounds:
     may_quote: bool = True  # False: a certain adapter was asked for, and no other answer will do
     may_decline: bool = True  # False: it continues an answer whose beginning has been shown
     thresholds: Thresholds | None = None  # of confidence; None: the similarity decides
+    compared: Target | None = None
+    """The variant whose answer this is, in a comparison whose variants answer in different ways."""
 
     @property
     def without_engine(self) -> Outcome | None:

@@ -50,9 +50,12 @@ def conversation(db: Database, ask: Ask, turns: int) -> tuple[Domain, Sequence[M
 
 def read(db: Database, ask: Ask, turns: int, *, grounded: bool = False) -> AnswerPlan:
     """The plan for `ask` now, with at most `turns` earlier turns from the store. A `grounded`
-    answer never falls back to the bare base. Raises the errors of `routing.targets_for`."""
+    answer never falls back to the bare base, nor does that of an ungrounded variant. Raises the
+    errors of `routing.targets_for`."""
     domain, history = conversation(db, ask, turns)
+    compared = routing.variant_with_own_answers(db, domain, ask.person, ask.second_variant)
+    with_base = not grounded and compared is None
     targets = routing.targets_for(
-        db, domain, ask.person, ask.pinned, ask.second_variant, with_base=not grounded
+        db, domain, ask.person, ask.pinned, ask.second_variant, with_base=with_base
     )
     return AnswerPlan(domain, targets, history)

@@ -147,13 +147,17 @@ def give(
     """Record an answer that no engine writes, from its question to its end, and return the target
     that should have written it, if any.
 
-    It belongs to no adapter and no variant. `failed`: the adapters that should have answered could
+    It belongs to no adapter, and to a variant only if variants answer in different ways and nothing
+    failed. `failed`: the adapters that should have answered could
     not. `intended` is the first of these, if known; its exposure counts as it does for a fallback.
     `opened`: the reply was opened for an engine."""
     if failed and intended is None:
         live = registry.live(db, grounds.domain.id)
         intended = Target(live, ()) if live is not None else None
     instead_of = intended.adapter_id if intended is not None else None
+    compared = None if failed or opened else grounds.compared
+    if compared is not None and not _may_see(db, ask, compared):
+        compared = None
     if opened:
         conversations.not_generated(db, ask.reply_id, outcome, instead_of)
     else:
@@ -166,7 +170,7 @@ def give(
             text=ask.text,
             external_id=ask.external_id,
             adapter_id=None,
-            variant_id=None,
+            variant_id=compared.variant.id if compared and compared.variant else None,
             instead_of=instead_of,
             again_of=ask.regenerates,
             continues=ask.continues,
@@ -175,8 +179,8 @@ def give(
             confidence=grounds.found.confidence,
             uncertain=outcome == "quoted" and grounds.uncertain,
         )
-        if intended is not None:
-            _expose(db, ask, intended)
+        if (meant := intended or compared) is not None:
+            _expose(db, ask, meant)
     closed = conversations.finish_reply(
         db,
         ask.reply_id,

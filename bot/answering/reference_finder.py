@@ -5,14 +5,16 @@ from dataclasses import replace
 
 from sqlite_utils import Database
 
-from bot.answering import grounding, plan, small_talk
+from bot.answering import grounding, plan, routing, small_talk
 from bot.answering.grounding import Grounds
 from bot.answering.prompt import Ask
+from bot.answering.routing import Target
 from data.config.settings import Settings
 from data.conversations.conversations import Message
+from data.domains import Domain
 from data.pairs import reply_sources
 from data.pairs.reply_sources import FoundPair, Source
-from data.search import domain_calibration
+from data.search import answerable, domain_calibration
 from data.search.search import PairSearch, Reference, SearchResult
 from data.store.db import Store
 
@@ -31,10 +33,12 @@ class ReferenceFinder:
         """The grounds of an answer; None if the answer does not rest on pairs: the caller or the
         domain wants none, or the bare base was asked for by its name."""
         turns = self._settings.bot.history_turns
-        domain, history = await self._store.read(lambda db: plan.conversation(db, ask, turns))
+        domain, history, compared = await self._store.read(lambda db: _conversation(db, ask, turns))
         if not ask.references or ask.pinned == f"{domain.name}@base":
             return None
-        mode = grounding.mode(domain, self._settings.answers)
+        mode = answerable.mode(domain, self._settings.answers)
+        if compared is not None and compared.variant is not None:
+            mode = compared.variant.answer_mode or mode
         if mode == "adapter":
             return None
         if (continued := ask.continues) is not None:
@@ -50,10 +54,10 @@ class ReferenceFinder:
             earlier = [*earlier, Message("user", ask.quoted.text[:MAX_QUOTED])]
         limit = self._settings.answers.references
         found = await self._search.afind(domain, ask.text, earlier, limit=limit)
-        least = grounding.threshold(found.method, domain, self._settings.answers)
+        least = answerable.least_similarity(found.method, domain, self._settings.answers)
         if found.similarity >= grounding.GREETING:
             said = ""  # a pair answers this greeting
-        by_confidence = not grounding.overridden(domain, self._settings.answers)
+        by_confidence = not answerable.overridden(domain, self._settings.answers)
         sources, thresholds = await self._store.read(
             lambda db: (
                 _described(db, found),
@@ -73,7 +77,20 @@ class ReferenceFinder:
             only_quote,
             may_quote,
             thresholds=thresholds,
+            compared=compared,
         )
+
+
+def _conversation(
+    db: Database, ask: Ask, turns: int
+) -> tuple[Domain, Sequence[Message], Target | None]:
+    """The domain and the earlier turns, and the variant that answers if it does so in its own
+    way."""
+    domain, history = plan.conversation(db, ask, turns)
+    if ask.pinned is not None:
+        return domain, history, None
+    compared = routing.variant_with_own_answers(db, domain, ask.person, ask.second_variant)
+    return domain, history, compared
 
 
 def _described(db: Database, found: SearchResult) -> tuple[Source, ...]:

@@ -142,6 +142,28 @@ def targets_for(
     return _deduplicated(targets)
 
 
+def variant_with_own_answers(
+    db: Database, domain: Domain, person: str, second_variant: str | None = None
+) -> Target | None:
+    """The variant of the running comparison that answers `person`, if some variant of it answers in
+    a mode of its own (grounded or not); None in any other case. `second_variant`: as in
+    `targets_for`."""
+    experiment = experiments.running(db, domain.id)
+    if experiment is None or not experiment.differs_in_answers:
+        return None
+    ready = tuple(placements.ready(db))
+    held = placements.holders(db, ready)
+    if second_variant is not None:
+        of_label = [v for v in experiment.variants if v.label == second_variant]
+        variant = of_label[0] if of_label else None
+    else:
+        variant = _variant(db, experiment, person, held)
+    if variant is None:
+        return None
+    second = second_variant is not None
+    return _variant_target(db, experiment, variant, ready, held, is_second_answer=second)
+
+
 def all_held(experiment: Experiment, held: Holders) -> bool:
     """Whether some engine can answer for every variant."""
     return all(v.adapter_id is None or v.adapter_id in held for v in experiment.variants)

@@ -42,6 +42,11 @@ class VariantRequest(RequestModel):
     sampling: dict[str, int | float] = Field(
         default={}, description="Sampling parameters that differ from the settings."
     )
+    answers: Literal["grounded", "ungrounded"] | None = Field(
+        default=None,
+        description="Whether answers rest on approved pairs, or come from the adapter alone. "
+        "`live:ungrounded` as `adapter` says the same. Default: as the domain answers.",
+    )
 
 
 class StartExperimentRequest(RequestModel):
@@ -117,6 +122,7 @@ class StartExperimentRequest(RequestModel):
             share=self.share,
             prompts={label: text for label, text in prompts.items() if text is not None},
             sampling={label: v.sampling for label, v in by_label.items() if v.sampling},
+            answers={label: v.answers for label, v in by_label.items() if v.answers},
             pairwise=self.pairwise,
             adaptive=self.adaptive,
             fresh=self.fresh,

@@ -1,4 +1,4 @@
-"""`understudy ab`: compare adapters, system prompts and sampling on live traffic."""
+"""`understudy ab`: compare adapters, system prompts, sampling and references on live traffic."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -128,7 +128,9 @@ def start(
     people: People,
 ) -> None:
     """Further candidates may follow B. Name each variant by its adapter: a version such as 2 or
-    helpdesk@2, `live`, or `base`. Each person stays on one variant as long as the comparison runs.
+    helpdesk@2, `live`, or `base`. `live:grounded` answers from approved pairs, `live:ungrounded`
+    without them; otherwise a variant answers as the domain does. Each person stays on one variant
+    as long as the comparison runs.
     """
     from bot.experiments import comparisons
 

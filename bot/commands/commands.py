@@ -234,7 +234,15 @@ class ExplainDecision(Command):
     ]
 
 
-@command("ab start", "admin", "change", "Compare A (the control) with B.", cli="ab start")
+@command(
+    "ab start",
+    "admin",
+    "change",
+    "Compare A (the control) with B.",
+    cli="ab start",
+    details="`live:grounded` and `live:ungrounded` compare answers from approved pairs with those "
+    "of the adapter alone.",
+)
 @dataclass(frozen=True)
 class StartComparison(Command):
     a: Annotated[str, Argument("version", "A", "Which two versions?")]

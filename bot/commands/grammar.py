@@ -16,7 +16,9 @@ from bot.commands.commands import Help, Incomplete, Menu
 from bot.commands.registry import Argument, Command, Verb
 from data.store.errors import Invalid
 
-VERSION = re.compile(r"[vV@]?\d+|[^@\s]+@\S*|live|base", re.IGNORECASE)
+VERSION = re.compile(
+    r"(?:[vV@]?\d+|[^@\s:]+@[^\s:]*|live|base)(?::[a-z]+)?", re.IGNORECASE
+)  # with the answers of a variant: live:ungrounded
 PERSON = re.compile(r"[a-z]+:\S+")
 ANYWHERE = ("version", "percent", "choice")  # kinds that are recognised by their form
 

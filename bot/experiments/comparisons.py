@@ -1,7 +1,8 @@
 """Starts, ramps and stops comparisons, for every front end.
 
 Call each function inside one transaction; it checks everything before it changes anything. Variants
-are named by their adapters: `3`, `helpdesk@3`, `live`, or `base`.
+are named by their adapters: `3`, `helpdesk@3`, `live`, or `base`. Behind a colon stands how they
+answer, if not as the domain does: `live:grounded`, `live:ungrounded`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ from data.experiments import decisions, experiments, ramps
 from data.experiments.design import ExperimentDesign
 from data.experiments.expected_people import expected_people
 from data.experiments.experiments import Experiment, Variant
-from data.experiments.variants import VariantSpec
+from data.experiments.variants import VariantSpec, mode_named
 from data.store import audit
 from data.store.db import row
 from data.store.errors import Conflict, Invalid
@@ -31,6 +32,7 @@ class ExperimentPlan:
     share: float | None = None  # share of the people who get a candidate; None: equal shares
     prompts: Mapping[str, str] = field(default_factory=dict)  # label -> system prompt
     sampling: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # label -> settings
+    answers: Mapping[str, str] = field(default_factory=dict)  # label -> grounded or ungrounded
     pairwise: float = 0.0  # share of the questions that get two blinded answers
     adaptive: float = 0.0  # smallest share of a variant when shares follow the results; 0: off
     fresh: bool = False  # exclude the people who had a candidate in the last comparison
@@ -50,14 +52,11 @@ def begin(
     comparison is running, and Invalid for an invalid plan."""
     plan = plan or ExperimentPlan()
     labels = experiments.LABELS[: len(names)]
-    for label in (*plan.prompts, *plan.sampling):
+    for label in (*plan.prompts, *plan.sampling, *plan.answers):
         if label not in labels:
             raise Invalid(f"There is no variant {label!r}; the variants are {', '.join(labels)}.")
     specs = [
-        VariantSpec(
-            adapter_named(db, domain, name), plan.prompts.get(label), plan.sampling.get(label, {})
-        )
-        for label, name in zip(labels, names, strict=False)
+        _spec(db, domain, name, label, plan) for label, name in zip(labels, names, strict=False)
     ]
     for spec in specs:
         if spec.adapter is not None:
@@ -74,6 +73,17 @@ def begin(
         adaptive=plan.adaptive,
         excludes=experiments.latest(db, domain).id if plan.fresh else None,
         terms=asdict(plan.design or design_for(db, domain)),
+    )
+
+
+def _spec(db: Database, domain: Domain, name: str, label: str, plan: ExperimentPlan) -> VariantSpec:
+    adapter, colon, behind = name.partition(":")
+    said = behind if colon else plan.answers.get(label, "")
+    return VariantSpec(
+        adapter_named(db, domain, adapter),
+        plan.prompts.get(label),
+        plan.sampling.get(label, {}),
+        mode_named(said) if colon or said else "",
     )
 
 
@@ -129,8 +139,8 @@ def stop(db: Database, domain: Domain, actor: str) -> Experiment:
 
 def promotable(db: Database, variant: Variant) -> bool:
     """Whether a variant can be made live as a whole: its adapter can be promoted or is live, with
-    or without its own system prompt. A variant with sampling settings cannot, because they belong
-    to the deployment; neither can the bare base, because it is no adapter."""
+    or without its own system prompt or answer mode. A variant with sampling settings cannot,
+    because they belong to the deployment; neither can the bare base, because it is no adapter."""
     if variant.sampling or variant.adapter_id is None:
         return False
     adapter = registry.by_id(db, variant.adapter_id)
@@ -156,6 +166,9 @@ def promote(db: Database, experiment: Experiment, variant: Variant, actor: str) 
     if variant.system_prompt is not None:
         domains.set_system_prompt(db, domain, variant.system_prompt)
         audit.record(db, actor, "domain prompt", domain.name)
+    if variant.answer_mode:
+        domains.set_answer_mode(db, domain, variant.answer_mode)
+        audit.record(db, actor, "domain answers", domain.name, mode=variant.answer_mode)
 
 
 def fallback_adapter(db: Database, experiment: Experiment) -> Adapter | None:

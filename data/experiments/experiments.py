@@ -1,7 +1,7 @@
 """Experiments: A/B comparisons of variants within one domain.
 
-A variant is an adapter, optionally with its own system prompt and sampling settings. 'A' is the
-control, and the others are candidates. The unit of randomisation is the person
+A variant is an adapter, optionally with its own system prompt, sampling settings and answer mode.
+'A' is the control, and the others are candidates. The unit of randomisation is the person
 (`assignments.py`).
 
 Nobody is in two comparisons of a domain at once, because a unique index allows one running
@@ -22,7 +22,7 @@ from data.adapters import registry
 from data.adapters.registry import Adapter
 from data.domains import Domain
 from data.experiments.design import ExperimentDesign
-from data.experiments.variants import VariantSpec, check_spec
+from data.experiments.variants import MODES, VariantMode, VariantSpec, check_spec
 from data.store import audit
 from data.store.clock import now_us
 from data.store.db import Row, insert, row, rows, value
@@ -40,12 +40,14 @@ class Variant:
     share: float  # of the people, 0..1
     system_prompt: str | None
     sampling: dict[str, Any]
+    answer_mode: VariantMode = ""
 
     @property
     def described(self) -> str:
         """The adapter with all other differences: `helpdesk@3 (own prompt, temperature=0.2)`."""
         more = ["own prompt"] if self.system_prompt is not None else []
         more += [f"{name}={setting}" for name, setting in self.sampling.items()]
+        more += [said for said, mode in MODES.items() if mode == self.answer_mode]
         return f"{self.adapter} ({', '.join(more)})" if more else self.adapter
 
 
@@ -70,6 +72,12 @@ class Experiment:
     @property
     def candidates(self) -> tuple[Variant, ...]:
         return self.variants[1:]
+
+    @property
+    def differs_in_answers(self) -> bool:
+        """Whether some variant answers in a mode of its own, so that variants decline different
+        questions."""
+        return any(v.answer_mode for v in self.variants)
 
     @property
     def candidate_share(self) -> float:
@@ -140,6 +148,7 @@ def begin(
             share=variant_share,
             system_prompt=spec.system_prompt,
             sampling=orjson.dumps(dict(spec.sampling)).decode(),
+            answer_mode=spec.answer_mode,
         )
     shares = dict(zip(LABELS, all_shares, strict=False))
     open_stage(db, experiment_id, 1, shares, actor)
@@ -154,8 +163,8 @@ def _check_variants(db: Database, domain: Domain, specs: Sequence[VariantSpec]) 
         raise Invalid(f"A comparison has 2 to {len(LABELS)} variants.")
     if len({spec.key for spec in specs}) < len(specs):
         raise Invalid(
-            "A comparison needs two different adapters, or variants that differ in prompt or "
-            "sampling."
+            "A comparison needs two different adapters, or variants that differ in prompt, "
+            "sampling or answers (grounded or ungrounded)."
         )
     for spec in specs:
         check_spec(spec)
@@ -262,6 +271,7 @@ def _experiment(db: Database, found: Row) -> Experiment:
     members = rows(
         db,
         "SELECT v.id, v.label, v.adapter_id, v.share, v.system_prompt, v.sampling, "
+        "v.answer_mode, "
         "coalesce(d.name || '@' || a.version, 'base') AS adapter "
         "FROM variants v LEFT JOIN adapters a ON a.id = v.adapter_id "
         "LEFT JOIN domains d ON d.id = a.domain_id WHERE v.experiment_id = ? ORDER BY v.label",

@@ -1,12 +1,14 @@
 """The specification of a variant, before it belongs to an experiment.
 
-A variant has an adapter. It can also have a system prompt that replaces the domain's, and sampling
-settings that replace the deployment's. Settings in an API request take precedence over all of them.
+A variant has an adapter. It can also have a system prompt that replaces the domain's, sampling
+settings that replace the deployment's, and an answer mode that replaces both: `grounded` in
+approved pairs, or `ungrounded`, by the adapter alone. Settings in an API request take precedence
+over all of them.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -14,6 +16,8 @@ from data.adapters.registry import Adapter
 from data.store.errors import Invalid
 
 MAX_PROMPT_CHARS = 32_000
+VariantMode = Literal["", "grounded", "adapter"]  # '': as the domain answers
+MODES: dict[str, VariantMode] = {"grounded": "grounded", "ungrounded": "adapter"}  # as people say
 
 # name -> type, minimum, maximum
 SAMPLING: dict[str, tuple[Callable[[str], float], float, float]] = {
@@ -30,12 +34,14 @@ class VariantSpec:
     adapter: Adapter | None  # None: the bare base
     system_prompt: str | None = None  # None: the domain's own
     sampling: Mapping[str, Any] = field(default_factory=dict)
+    answer_mode: VariantMode = ""
 
     @property
-    def key(self) -> tuple[int | None, str | None, bytes]:
+    def key(self) -> tuple[int | None, str | None, bytes, str]:
         """Identifies the variant: two specifications with the same key are identical."""
         settings = orjson.dumps(dict(self.sampling), option=orjson.OPT_SORT_KEYS)
-        return self.adapter.id if self.adapter else None, self.system_prompt, settings
+        adapter_id = self.adapter.id if self.adapter else None
+        return adapter_id, self.system_prompt, settings, self.answer_mode
 
 
 def check_spec(spec: VariantSpec) -> None:
@@ -50,6 +56,13 @@ def check_spec(spec: VariantSpec) -> None:
             raise Invalid(f"{name} must be a {'whole ' if kind is int else ''}number.")
         if not least <= setting <= most:
             raise Invalid(f"{name} must lie between {least:g} and {most:g}.")
+
+
+def mode_named(name: str) -> VariantMode:
+    """Read `grounded` or `ungrounded`. Raises Invalid."""
+    if name not in MODES:
+        raise Invalid(f"{name!r} is no way to answer (choose from: {', '.join(MODES)}).")
+    return MODES[name]
 
 
 def _check_name(name: str) -> None:

@@ -3,6 +3,7 @@
 Golden questions are never found: they measure what the bot knows. The folder `minilm` is the
 shipped encoder.
 
+- `answerable`: whether the search found enough to answer a question
 - `confidence`: how likely the best pair answers, and from when on to answer
 - `domain_calibration`: the same for one domain, measured on its own questions
 - `embeddings_api`: an encoder behind an address that answers like `/v1/embeddings`

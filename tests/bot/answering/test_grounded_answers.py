@@ -11,19 +11,20 @@ from sqlite_utils import Database
 from bot.answering import side_by_side
 from bot.answering.chat import Ask, Chat, Delta, Ended, Event, Started
 from bot.answering.recording import Closed
+from bot.experiments import comparisons
 from data import domains
 from data.adapters import registry
 from data.config.settings import BotSettings, SearchSettings, Settings
 from data.conversations import conversations
 from data.domains import Domain
-from data.experiments import experiments
+from data.experiments import assignments, experiments
 from data.experiments.variants import VariantSpec
 from data.feedback import feedback
 from data.pairs import datasets, pairs, reply_sources, review_status
 from data.pairs.pairs import Draft
 from data.privacy import erasure
 from data.store.db import Store, row, value
-from data.store.errors import Unavailable
+from data.store.errors import Invalid, Unavailable
 from serving.client import EngineClient
 from tests.bot.conftest import add_adapter, add_replica
 from tests.serving.fake_vllm import CUT, FakeVllm, refusal, words
@@ -588,6 +589,83 @@ class TestComparisons:
 
         assert len(two) == 2
         assert prompts(two[0].started) == prompts(two[1].started) == ["When do you open?"]
+
+
+class TestGroundedAgainstUngrounded:
+    @pytest.fixture
+    def people(self, store: Store, vllm: FakeVllm) -> dict[str, str]:
+        """`helpdesk@1` grounded (A) and ungrounded (B); a person on each, by label."""
+        live(store, vllm)
+        with store.write() as db:
+            domain = domains.get(db, "helpdesk")
+            started = comparisons.begin(db, domain, ["1:grounded", "live:ungrounded"], "cli:test")
+        found: dict[str, str] = {}
+        for number in range(50):
+            person = f"cli:p{number}"
+            found.setdefault(assignments.variant_for(started, person).label, person)
+        return found
+
+    async def asked(self, chat: Chat, store: Store, person: str, text: str) -> Started:
+        started, _, _ = await answer(chat, ask(store, text, person=person, thread=person))
+        return started
+
+    async def test_each_variant_answers_in_its_own_way(
+        self, chat: Chat, store: Store, vllm: FakeVllm, people: dict[str, str]
+    ) -> None:
+        grounded = await self.asked(chat, store, people["A"], "When do you open today?")
+        alone = await self.asked(chat, store, people["B"], "When do you open today?")
+
+        assert prompts(grounded) == ["When do you open?"]
+        assert (alone.adapter, alone.sources, alone.variant) == ("helpdesk@1", (), "B")
+
+    async def test_a_refusal_counts_for_the_variant_that_declines(
+        self, chat: Chat, store: Store, people: dict[str, str]
+    ) -> None:
+        declined = await self.asked(chat, store, people["A"], "Who painted the Mona Lisa?")
+        invented = await self.asked(chat, store, people["B"], "Who painted the Mona Lisa?")
+
+        assert (declined.outcome, invented.outcome) == ("declined", "generated")
+        counted = store.db.query(
+            "SELECT v.label, r.outcome FROM replies r JOIN variants v ON v.id = r.variant_id "
+            "ORDER BY v.label"
+        )
+        assert [tuple(found.values()) for found in counted] == [
+            ("A", "declined"),
+            ("B", "generated"),
+        ]
+        assert value(store.db, "SELECT count(*) FROM assignments") == 2
+
+    async def test_the_bare_base_never_takes_the_place_of_an_ungrounded_variant(
+        self, chat: Chat, store: Store, vllm: FakeVllm, people: dict[str, str]
+    ) -> None:
+        vllm.say = lambda _: refusal(500, "boom")
+
+        with pytest.raises(Unavailable):
+            await self.asked(chat, store, people["B"], "When do you open?")
+
+        assert {str(body["model"]).split("-")[0] for body in vllm.asked} == {"helpdesk@1"}
+
+    async def test_promoting_a_variant_makes_its_answers_those_of_the_domain(
+        self, store: Store, people: dict[str, str]
+    ) -> None:
+        with store.write() as db:
+            running = experiments.running(db, domains.get(db, "helpdesk").id)
+            assert running is not None
+            assert [v.described for v in running.variants] == [
+                "helpdesk@1 (grounded)",
+                "helpdesk@1 (ungrounded)",
+            ]
+            assert comparisons.promotable(db, running.variants[1])
+            comparisons.promote(db, running, running.variants[1], "cli:test")
+        assert domains.get(store.db, "helpdesk").answer_mode == "adapter"
+
+    @pytest.mark.parametrize("names", [["1:quoted", "2"], ["1:", "2"], ["1:grounded"] * 2])
+    def test_other_ways_and_equal_variants_are_refused(
+        self, store: Store, vllm: FakeVllm, names: list[str]
+    ) -> None:
+        live(store, vllm)
+        with store.write() as db, pytest.raises(Invalid):
+            comparisons.begin(db, domains.get(db, "helpdesk"), names, "cli:test")
 
 
 async def test_the_rest_of_an_answer_gets_the_references_of_its_beginning(

@@ -11,6 +11,7 @@ from data.config.settings import AnswersSettings
 from data.conversations.conversations import Message
 from data.domains import Domain
 from data.pairs.reply_sources import Source
+from data.search import answerable
 from data.search.domain_calibration import Thresholds
 from data.search.search import Reference, SearchResult
 from serving.client import Sampling
@@ -68,9 +69,9 @@ def test_the_confidence_decides_where_it_is_known(
 def test_a_similarity_that_somebody_set_decides_instead() -> None:
     own = Domain(1, "a", "A", "", (), 0.1, False, decline_below=0.0)
 
-    assert grounding.overridden(own, AnswersSettings())
-    assert grounding.overridden(DOMAIN, AnswersSettings(decline_below=0.7))
-    assert not grounding.overridden(DOMAIN, AnswersSettings())
+    assert answerable.overridden(own, AnswersSettings())
+    assert answerable.overridden(DOMAIN, AnswersSettings(decline_below=0.7))
+    assert not answerable.overridden(DOMAIN, AnswersSettings())
 
     some = grounds(0.2)  # no thresholds of confidence
     sure = replace(some, found=replace(some.found, confidence=1.0))
@@ -89,14 +90,14 @@ def test_the_domain_overrides_the_settings() -> None:
     own = Domain(1, "a", "A", "", (), 0.1, False, answer_mode="adapter", decline_below=0.0)
     settings = AnswersSettings(decline_below=0.7)
 
-    assert grounding.threshold("encoder", DOMAIN, AnswersSettings()) == 0.62
-    assert grounding.threshold("words", DOMAIN, AnswersSettings()) == 0.4
-    assert grounding.threshold("words", DOMAIN, settings) == 0.7
-    assert grounding.threshold("words", own, settings) == 0.0
-    assert grounding.mode(DOMAIN, settings) == "grounded"
-    assert grounding.mode(DOMAIN, AnswersSettings(mode="quote")) == "quote"
-    assert grounding.mode(own, settings) == "adapter"
-    assert grounding.mode(DOMAIN, AnswersSettings(mode="adapter")) == "adapter"
+    assert answerable.least_similarity("encoder", DOMAIN, AnswersSettings()) == 0.62
+    assert answerable.least_similarity("words", DOMAIN, AnswersSettings()) == 0.4
+    assert answerable.least_similarity("words", DOMAIN, settings) == 0.7
+    assert answerable.least_similarity("words", own, settings) == 0.0
+    assert answerable.mode(DOMAIN, settings) == "grounded"
+    assert answerable.mode(DOMAIN, AnswersSettings(mode="quote")) == "quote"
+    assert answerable.mode(own, settings) == "adapter"
+    assert answerable.mode(DOMAIN, AnswersSettings(mode="adapter")) == "adapter"
 
 
 def test_a_refusal_suggests_the_nearest_questions() -> None:

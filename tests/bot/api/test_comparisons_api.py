@@ -82,6 +82,18 @@ def test_variants_may_differ_only_in_prompt_or_sampling(bot: Bot) -> None:
     }
 
 
+def test_grounded_is_compared_with_ungrounded(bot: Bot) -> None:
+    sides = [{"adapter": "live", "answers": "grounded"}, {"adapter": "live:ungrounded"}]
+    started = bot.http("admin").post("/v1/experiments", json={"sides": sides}).json()
+    refused = [{"adapter": "live:quoted"}, {"adapter": "live"}]
+
+    assert [v["answer_mode"] for v in started["variants"]] == ["grounded", "adapter"]
+    bot.http("admin").post(f"/v1/experiments/{started['id']}/stop")
+    again = bot.http("admin").post("/v1/experiments", json={"sides": refused})
+    assert again.status_code == 400
+    assert "choose from: grounded, ungrounded" in again.text
+
+
 def test_the_design_is_set_at_the_start(bot: Bot) -> None:
     begun = start(bot, expected_people=70, novelty_days=3, minimum_effect=0.05)
     assert (begun.terms["expected_people"], begun.terms["novelty_days"]) == (70, 3)

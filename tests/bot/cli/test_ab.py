@@ -98,6 +98,14 @@ def test_more_than_two_can_be_compared(run: Run, store: Store) -> None:
     assert [round(v.share, 3) for v in running(store).variants] == [0.333, 0.333, 0.333]
 
 
+def test_grounded_answers_are_compared_with_ungrounded_ones(run: Run, store: Store) -> None:
+    result = run("ab", "start", "art", "live:grounded", "live:ungrounded")
+
+    assert result.exit_code == 0, result.output
+    assert "compares art@1 (grounded) with art@1 (ungrounded)" in result.output
+    assert [v.answer_mode for v in running(store).variants] == ["grounded", "adapter"]
+
+
 def test_prompts_and_sampling_can_be_compared(run: Run, store: Store, home: Path) -> None:
     (home / "kind.txt").write_text("Be kind.\n")
 

@@ -86,6 +86,8 @@ UNDERSTOOD = {
     "ab start 2 helpdesk@3 --split 20": StartComparison("2", "helpdesk@3", "helpdesk", 0.2),
     "ab start 2 3 helpdesk --split=5%": StartComparison("2", "3", "helpdesk", 0.05),
     "ab start --split 99 2 3": StartComparison("2", "3", share=0.99),
+    "ab start live:grounded live:ungrounded": StartComparison("live:grounded", "live:ungrounded"),
+    "ab start helpdesk@2:grounded 2": StartComparison("helpdesk@2:grounded", "2", "helpdesk"),
     "ab start 2 3 --pairwise": StartComparison("2", "3", pairwise=True),
     "ab start 2 3 --split 20 --pairwise": StartComparison("2", "3", None, 0.2, True),
     "ab start helpdesk 2 3": StartComparison("2", "3", "helpdesk"),  # as on the command line
