@@ -120,9 +120,13 @@ def _print_evaluation(app: App, report: runs_report.Report) -> None:
         headers = (f"{name}, {asked['n']} of {asked['of']}", *names)
         print_table(headers, runs_report.table(report, name), "")
     print_table(("", "gate", ""), runs_report.gate_lines(report), "")
+    for line in runs_report.examination_lines(report.adapter):
+        terminal.echo(line)
     page = app.settings.runs_path / str(report.run.id) / runs_report.FILE
     if page.is_file():
         terminal.echo(f"The full report, with the worst answers: {page}")
+    if last := runs_report.repeats(report.adapter):
+        terminal.echo(last)
 
 
 @runs.command()

@@ -21,7 +21,7 @@ from bot.commands import scores
 from data.adapters import registry
 from data.runs import runs, search_report, trials
 from data.runs.phases import Phase, RunPhase
-from data.runs.report import headline
+from data.runs.report import headline, repeats
 from data.store.errors import UnderstudyError
 
 WORKER_GRACE_S = 3.0  # how long a running worker may take to claim the run
@@ -91,6 +91,9 @@ def report(app: App, finished: runs.Run, as_json: bool) -> None:
             terminal.echo(said)
         terminal.echo(f"Created {adapter.name}: {scores.sentence(adapter)}")
         terminal.echo(f"To see all metrics: `understudy runs show {finished.id}`.")
+    last = "" if as_json else repeats(adapter)
+    if adapter.state == "rejected" and last:
+        terminal.echo(last)
     if adapter.state == "rejected":
         raise UnderstudyError(
             f"{adapter.name} was rejected: {adapter.state_reason} To use it anyway: "
@@ -98,6 +101,8 @@ def report(app: App, finished: runs.Run, as_json: bool) -> None:
         )
     if not as_json:
         terminal.echo(f"To make it live: `understudy adapters promote {adapter.name}`.")
+        if last:
+            terminal.echo(last)
 
 
 @contextlib.contextmanager

@@ -52,6 +52,11 @@ FIGURES = (  # key, label, number of digits or "%"
     ("perplexity", "perplexity", "2"),
 )
 OVERFITTED = 1.05  # a held-out loss above this multiple of its best value counts as over-fitting
+OLD_FACTS = {
+    "reworded": "with typing errors",
+    "follow_up": "in conversations",
+    "repeated": "asked for the third time",
+}
 UNMEASURED = (
     "Its quality is unknown, because nothing was held out and there are no golden questions."
 )
@@ -211,6 +216,50 @@ def headline(adapter: Adapter | None) -> str:
     return str(adapter.scores.get("headline") or "") if adapter is not None else ""
 
 
+def repeats(adapter: Adapter | None) -> str:
+    """How many of its own pairs it repeats, the last line of its report; '' if none were asked, or
+    the run is older than that measure."""
+    return str(adapter.scores.get("repeats") or "") if adapter is not None else ""
+
+
+def examination_lines(adapter: Adapter | None) -> list[str]:
+    """What the further questions showed, one sentence each; empty for older runs."""
+    found = (adapter.scores.get("examination") or {}) if adapter is not None else {}
+    lines = []
+    for kind, words in OLD_FACTS.items():
+        if kind in found:
+            figures = found[kind]
+            of_live = figures.get("live_right")
+            compared = "" if of_live is None else f" (live adapter: {of_live:.0%})"
+            lines.append(
+                f"Old facts {words}: {figures['right']:.0%} of {figures['n']} questions are "
+                f"answered right{compared}."
+            )
+    if suggested := found.get("suggested"):
+        lines.append(
+            f"Suggested questions: {suggested['right']} of {suggested['n']} are answered right."
+        )
+        lines += [
+            f"“{one['question']}” is answered wrong: “{one['adapter']}” instead of "
+            f"“{one['expected']}”."
+            for one in suggested["wrong"]
+        ]
+        lines += [
+            f"No approved pair asks the suggested question “{text}”."
+            for text in suggested["unknown"]
+        ]
+    if off_topic := found.get("off_topic"):
+        declined = off_topic["declined_by_search"], off_topic["declined_by_adapter"]
+        lines.append(
+            f"Off-topic questions: {off_topic['answered']} of {off_topic['n']} are answered; the "
+            f"search declines {declined[0]}, the adapter {declined[1]}."
+        )
+        lines += [
+            f"“{one['question']}” is answered: “{one['adapter']}”." for one in off_topic["examples"]
+        ]
+    return lines
+
+
 def gate_lines(report: Report) -> list[tuple[str, str, str]]:
     """The gate's rules: symbol, name, sentence."""
     return [(MARKS[r["passed"]], str(r["name"]), str(r["sentence"])) for r in report.rules]
@@ -257,10 +306,12 @@ def html(report: Report) -> str:
         loss_chart.svg(report.points),
         *_paragraph(overfitting(report.points)),
         *_search(report),
+        *_further(adapter),
         *_answers(report, "Worst answers", "worst"),
         *_answers(report, "Some golden answers, as they come", "some"),
         "<h2>Recipe</h2>",
         _definitions((k, str(v)) for k, v in adapter.recipe.items()),
+        *_paragraph(repeats(adapter)),
     ]
     return PAGE.format(title=escape(report.title), style=STYLE, body="\n".join(parts))
 
@@ -308,6 +359,12 @@ def _gate(report: Report) -> str:
         for mark, name, sentence in gate_lines(report)
     )
     return f'<table class="gate">{rows}</table>'
+
+
+def _further(adapter: Adapter) -> list[str]:
+    lines = examination_lines(adapter)
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return ["<h2>Further questions</h2>", f"<ul>{items}</ul>"] if lines else []
 
 
 def _figures(report: Report, name: str) -> str:

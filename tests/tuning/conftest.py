@@ -16,6 +16,7 @@ from data import domains
 from data.config.settings import (
     POCKET,
     BaseModelSettings,
+    GateSettings,
     ServingSettings,
     Settings,
     TuningSettings,
@@ -81,6 +82,7 @@ def settings(tmp_path: Path, tiny_base: Path) -> Settings:
     return Settings(
         home=tmp_path / "home",
         base=BaseModelSettings(model=str(tiny_base)),
+        gate=GateSettings(repeats=0.0),  # a few steps teach it nothing
         tuning=TuningSettings(threads=1),
         serving=ServingSettings(max_model_len=512),
     )

@@ -4,6 +4,7 @@
 - `eval_report`: the scores of a run, which the registry keeps with the adapter
 - `eval_sets`: the sets of questions that an adapter is evaluated on, with expected answers
 - `evaluator`: asks the new adapter, the live one and the bare base all questions
+- `examination`: further questions: own pairs, old facts in other ways, suggested, off-topic
 - `gate`: the rules that a new adapter must pass before people can get it
 - `generation`: answers and losses from the trainer's own model
 - `metrics`: metrics of answers: exact match, F1, BLEU, chrF, refusals

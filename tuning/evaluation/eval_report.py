@@ -5,11 +5,22 @@
                                         "candidate": {...}, "live": {...}, "base": {...}}, ...}},
      "gate": {"passed", "measured", "rules": [{"name", "passed", "sentence", "paired"}]},
      "headline",
+     "repeats",
+     "examination": {"own", "reworded", "follow_up", "repeated":
+                         {"n", "right", "wrong", "needless", "live_right"},
+                     "suggested": {"n", "right", "wrong": [{"question", "expected", "adapter"}],
+                                   "unknown": [...]},
+                     "off_topic": {"n", "declined_by_search", "declined_by_adapter", "answered",
+                                   "examples": [{"question", "adapter"}]}},
      "golden": {"n", "of", "right", "wrong", "needless", "exact", "f1", "base_exact", "base_f1",
                 "live_exact", "live_f1", "search_exact", "search_f1"},
      "validation_loss", "probe_loss", "new_loss", "train_loss", "best_step", "steps", "chosen_by",
      "stopped_early", "train_seconds", "pairs_new", "pairs_superseded",
      "samples": [{"shown", "set", "question", "expected", "base", "live", "adapter"}]}
+
+`repeats` says how many of its own pairs the adapter repeats; it is the last line of a report.
+`examination` holds the results of the further questions (`examination.py`), without kinds of which
+none was asked.
 
 The metrics of a model on a set are those of `metrics.py`. `golden` repeats the most important ones.
 Losses are nats per token. The keys of the live adapter exist if one was live, those of the search
@@ -25,18 +36,22 @@ from tuning.data.training_set import TrainingSet
 from tuning.evaluation import gate, metrics, right_answers
 from tuning.evaluation.engine_client import Rendering
 from tuning.evaluation.eval_sets import EvalSets, SetName
-from tuning.evaluation.evaluator import EvalResults
+from tuning.evaluation.evaluator import EvalResults, ModelName
+from tuning.evaluation.examination import OLD_FACTS, Examination, Kind
 from tuning.evaluation.gate import GateVerdict
 from tuning.evaluation.metrics import GeneratedAnswer, Loss
 from tuning.evaluation.right_answers import Judgement
 from tuning.training import loop
 
 UNSEEN_WORDS: tuple[SetName, ...] = ("golden", "probe")
+EXAMPLES = 8  # off-topic questions that are kept with their answers
 SAMPLES = 8  # golden answers that are kept, in their order
 WORST = 16  # answers that are kept because they lost most or are most wrong
 
 
-def gate_verdict(settings: Settings, eval_sets: EvalSets, results: EvalResults) -> GateVerdict:
+def gate_verdict(
+    settings: Settings, eval_sets: EvalSets, further: Examination, results: EvalResults
+) -> GateVerdict:
     """Apply the gate to the results."""
     who, name = results.baseline
     f1: dict[SetName, tuple[Sequence[float], Sequence[float]]] = {
@@ -56,6 +71,7 @@ def gate_verdict(settings: Settings, eval_sets: EvalSets, results: EvalResults) 
         settings.gate, losses, f1, name, results.parity, live=live, withheld=withheld,
         trained=results.trained_losses, answers=results.candidate_answers,
         known=eval_sets.characters, answered_right=_right(eval_sets, results),
+        repeated=_repeated(further, results), old=_old_facts(eval_sets, further, results),
     )  # fmt: skip
 
 
@@ -66,6 +82,42 @@ def _right(eval_sets: EvalSets, results: EvalResults) -> tuple[list[float], list
     own = _judged(eval_sets, "golden", results.answers["golden"]["candidate"])
     nearest = _judged(eval_sets, "golden", [GeneratedAnswer(t) for t in eval_sets.nearest])
     return _ones(own), _ones(nearest)
+
+
+def _repeated(
+    further: Examination, results: EvalResults
+) -> tuple[list[float], list[GeneratedAnswer]]:
+    """1 for each of its own pairs that the candidate repeats, and its answers."""
+    answers = results.examined.get("own", {}).get("candidate", [])
+    return _ones(_examined(further, "own", answers)), answers
+
+
+def _old_facts(
+    eval_sets: EvalSets, further: Examination, results: EvalResults
+) -> tuple[list[float], list[float]]:
+    """1 for each question about old facts that the candidate, and the live adapter, answer right:
+    phrasings that were held out, and the further questions."""
+    own: list[float] = []
+    live: list[float] = []
+    sides: list[tuple[list[float], ModelName]] = [(own, "candidate"), (live, "live")]
+    for judged, who in sides:
+        if "live" in (found := results.answers.get("probe", {})):
+            judged += _ones(_judged(eval_sets, "probe", found[who]))
+        for kind in OLD_FACTS:
+            if "live" in (asked := results.examined.get(kind, {})):
+                judged += _ones(_examined(further, kind, asked[who]))
+    return own, live
+
+
+def _examined(
+    further: Examination, kind: Kind, answers: Sequence[GeneratedAnswer]
+) -> list[Judgement]:
+    """Whether each answer to the further questions of a kind is right."""
+    asked = further.questions.get(kind, ())
+    return [
+        right_answers.judge(a.text, q.expected, q.text)
+        for a, q in zip(answers, asked, strict=False)
+    ]
 
 
 def _ones(judged: Sequence[Judgement]) -> list[float]:
@@ -83,9 +135,9 @@ def _judged(
     ]
 
 
-def _headline(eval_sets: EvalSets, results: EvalResults) -> str:
+def _headline(eval_sets: EvalSets, further: Examination, results: EvalResults) -> str:
     """What the report says first: how many questions in unseen words, and of those that the live
-    adapter knew, are answered wrong. '' if none were asked."""
+    adapter knew, are answered wrong, and which suggested questions are. '' if none were asked."""
     unseen = [
         judgement
         for name in UNSEEN_WORDS
@@ -96,11 +148,76 @@ def _headline(eval_sets: EvalSets, results: EvalResults) -> str:
     if "replay" in results.answers:
         known = _judged(eval_sets, "replay", results.answers["replay"]["candidate"])
         said.append(right_answers.summary(known, f"questions that {results.baseline[1]} knew"))
+    said += [
+        f"The suggested question “{one['question']}” is answered wrong."
+        for one in _wrong_suggestions(further, results)
+    ]
     return " ".join(said)
+
+
+def _wrong_suggestions(further: Examination, results: EvalResults) -> list[dict[str, str]]:
+    answers = results.examined.get("suggested", {}).get("candidate", [])
+    judged = _examined(further, "suggested", answers)
+    asked = further.questions.get("suggested", ())
+    return [
+        {"question": q.text, "expected": q.expected, "adapter": a.text}
+        for q, a, found in zip(asked, answers, judged, strict=False)
+        if found not in right_answers.RIGHT
+    ]
+
+
+def _examination(further: Examination, results: EvalResults) -> dict[str, Any]:
+    """The results of the further questions."""
+    found: dict[str, Any] = {}
+    for kind in ("own", *OLD_FACTS):
+        asked = results.examined.get(kind, {})
+        if not asked:
+            continue
+        judged = _examined(further, kind, asked["candidate"])
+        found[kind] = {"n": len(judged)} | _rounded(right_answers.shares(judged))
+        if "live" in asked:
+            of_live = right_answers.shares(_examined(further, kind, asked["live"]))
+            found[kind]["live_right"] = round(of_live["right"], 4)
+    wrong = _wrong_suggestions(further, results)
+    if (n := len(further.questions.get("suggested", ()))) or further.unknown:
+        found["suggested"] = {
+            "n": n, "right": n - len(wrong), "wrong": wrong, "unknown": list(further.unknown)
+        }  # fmt: skip
+    if further.off_topic:
+        found["off_topic"] = _off_topic(further, results)
+    return found
+
+
+def _off_topic(further: Examination, results: EvalResults) -> dict[str, Any]:
+    answers = results.examined.get("off_topic", {}).get("candidate", [])
+    asked = further.questions.get("off_topic", ())
+    given = [
+        {"question": q.text, "adapter": a.text}
+        for q, a in zip(asked, answers, strict=False)
+        if not metrics.refuses(a.text)
+    ]
+    return {
+        "n": further.off_topic,
+        "declined_by_search": further.declined,
+        "declined_by_adapter": len(answers) - len(given),
+        "answered": len(given),
+        "examples": given[:EXAMPLES],
+    }
+
+
+def _repeats(further: Examination, results: EvalResults) -> str:
+    """Such as "It repeats 47 of 48 of its own pairs."; '' if none were asked."""
+    right, _ = _repeated(further, results)
+    return f"It repeats {sum(right):.0f} of {len(right)} of its own pairs." if right else ""
+
+
+def _rounded(shares: Mapping[str, float]) -> dict[str, float]:
+    return {key: round(share, 4) for key, share in shares.items()}
 
 
 def scores(
     eval_sets: EvalSets,
+    further: Examination,
     results: EvalResults,
     verdict: GateVerdict,
     outcome: loop.TrainingOutcome,
@@ -120,7 +237,9 @@ def scores(
             "sets": sets,
         },
         "gate": verdict.plain(),
-        "headline": _headline(eval_sets, results),
+        "headline": _headline(eval_sets, further, results),
+        "repeats": _repeats(further, results),
+        "examination": _examination(further, results),
     }
     if "golden" in sets:
         found["golden"] = _summary(sets["golden"]) | _of_search(eval_sets)
@@ -163,9 +282,7 @@ def _set(eval_sets: EvalSets, name: SetName, results: EvalResults) -> dict[str, 
     for who, answers in results.answers[name].items():
         losses = results.losses[name][who]
         judged = right_answers.shares(_judged(eval_sets, name, answers))
-        found[who] = metrics.answer_metrics(answers, expected, losses).plain() | {
-            key: round(share, 4) for key, share in judged.items()
-        }
+        found[who] = metrics.answer_metrics(answers, expected, losses).plain() | _rounded(judged)
     return found
 
 

@@ -46,7 +46,6 @@ ANSWERED: dict[SetName, int] = {
 }
 MEASURED = 256  # questions of each set whose loss is measured
 TRAINING_MEASURED = 64  # training pairs
-TRAINING_ANSWERED = 8
 
 
 @dataclass(frozen=True)
@@ -98,6 +97,38 @@ class EvalSets:
         return self.asked(name, live=live)[: ANSWERED[name]]
 
 
+@dataclass(frozen=True)
+class QuestionMaker:
+    """Makes questions of pairs, as an engine gets them."""
+
+    tokenizer: Any
+    system_prompt: str
+    stops: frozenset[int]
+    max_length: int  # tokens
+    found: FrozenReferences | None = None
+
+    def make(self, pair: Pair, references: int = 0, *, as_new: bool = False) -> EvalQuestion:
+        """The pair as a question with at most so many references. `as_new`: neither it nor a pair
+        with the same prompt is a reference. Raises Invalid when it does not fit."""
+        if references and self.found is not None:
+            asked = self.found.question(pair) if as_new else question_of(pair)
+            made, example = fitting(pair, self.found.of(asked)[:references], self._encode)
+        else:
+            made, example = pair, self._encode(pair)
+        control = chat_template.control_tokens(self.tokenizer)
+        said = tuple(messages(made, self.system_prompt, control))
+        return EvalQuestion(example, said, pair.prompt, pair.response)
+
+    def _encode(self, pair: Pair) -> Example:
+        return encode(
+            pair,
+            self.tokenizer,
+            system_prompt=self.system_prompt,
+            stops=self.stops,
+            max_length=self.max_length,
+        )
+
+
 def prepare_eval_sets(
     db: Database,
     domain: Domain,
@@ -133,30 +164,15 @@ def prepare_eval_sets(
         name = _set_of(part, seen, live is not None)
         if name is not None:
             chosen[name].append(pair)
-    control = chat_template.control_tokens(tokenizer)
-
-    def encode_pair(pair: Pair) -> Example:
-        return encode(
-            pair,
-            tokenizer,
-            system_prompt=domain.system_prompt,
-            stops=stops,
-            max_length=max_length,
-        )
+    maker = QuestionMaker(tokenizer, domain.system_prompt, stops, max_length, found)
 
     def question(pair: Pair, name: SetName, count: int) -> EvalQuestion:
-        if count and found is not None:
-            asked = question_of(pair) if name == "golden" else found.question(pair)
-            made, example = fitting(pair, found.of(asked)[:count], encode_pair)
-        else:
-            made, example = pair, encode_pair(pair)
-        said = tuple(messages(made, domain.system_prompt, control))
-        return EvalQuestion(example, said, pair.prompt, pair.response)
+        return maker.make(pair, count, as_new=name != "golden")
 
     def first_found(pair: Pair, among: FrozenReferences) -> str:
         return next((p.response for p in among.of(question_of(pair))), "")
 
-    some = {name: sorted(pairs, key=_order)[:MEASURED] for name, pairs in chosen.items() if pairs}
+    some = {name: sorted(pairs, key=order)[:MEASURED] for name, pairs in chosen.items() if pairs}
     filled = {name: [question(p, name, references) for p in ps] for name, ps in some.items()}
     of_live: dict[SetName, list[EvalQuestion]] = {}
     if live is not None and (count := references_of(live)) != references:
@@ -165,7 +181,7 @@ def prepare_eval_sets(
     learned |= registry.pairs_learned(db, parent) if parent else set()
     withheld = frozenset(pair.id for pair in chosen["replay"]) - learned
     trained = [pair for pair in current.pairs if part_of[pair.id] == "train"]
-    some_trained = sorted(trained, key=_order)[:TRAINING_MEASURED]
+    some_trained = sorted(trained, key=order)[:TRAINING_MEASURED]
     training = [question(pair, "replay", references) for pair in some_trained]
     of = {name: len(chosen[name]) for name in filled}
     golden = some.get("golden", [])[: ANSWERED["golden"]]
@@ -199,6 +215,7 @@ def _characters(pairs: Sequence[Pair]) -> frozenset[str]:
     return frozenset().union(*texts)
 
 
-def _order(pair: Pair) -> bytes:
+def order(pair: Pair) -> bytes:
+    """A sort key that depends on the words only."""
     text = f"{pair.prompt}\n{pair.response}"
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()

@@ -8,8 +8,8 @@ that one is loaded instead.
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +20,8 @@ from data.config.settings import Settings
 from data.runs.phases import Phase
 from data.store.db import Store
 from tuning.evaluation import engine_client, generation
-from tuning.evaluation.eval_sets import TRAINING_ANSWERED, EvalQuestion, EvalSets, SetName
+from tuning.evaluation.eval_sets import EvalQuestion, EvalSets, SetName
+from tuning.evaluation.examination import Examination, Kind
 from tuning.evaluation.gate import Parity
 from tuning.evaluation.metrics import GeneratedAnswer, Loss
 from tuning.model.base_model import Base
@@ -29,6 +30,7 @@ from tuning.progress import ProgressReporter
 log = logging.getLogger(__name__)
 
 ModelName = Literal["candidate", "live", "base"]
+NOTHING_FURTHER = Examination()
 LIVE = "live"  # name of the live adapter on the trainer's model
 
 
@@ -45,14 +47,14 @@ class EvalResults:
     live: Adapter | None
     trained_losses: tuple[list[Loss], list[Loss]] = ([], [])
     """Of the candidate and the bare base, on training pairs."""
-    trained_answers: Sequence[GeneratedAnswer] = ()
-    """The candidate's answers to a few of them."""
+    examined: Mapping[Kind, Mapping[ModelName, list[GeneratedAnswer]]] = field(default_factory=dict)
+    """The candidate's answers to the further questions, and the live adapter's about old facts."""
 
     @property
     def candidate_answers(self) -> list[GeneratedAnswer]:
         """All answers of the candidate."""
-        of_sets = [answer for found in self.answers.values() for answer in found["candidate"]]
-        return [*of_sets, *self.trained_answers]
+        found = [*self.answers.values(), *self.examined.values()]
+        return [answer for by_model in found for answer in by_model["candidate"]]
 
     @property
     def baseline(self) -> tuple[ModelName, str]:
@@ -72,6 +74,7 @@ class Evaluator:
     live: Adapter | None
     micro_tokens: int
     progress: ProgressReporter
+    further: Examination = NOTHING_FURTHER
 
     def evaluate(self, adapter: Adapter) -> EvalResults:
         """Evaluate the registered `adapter`, whose weights are in `model`, and the models that it
@@ -84,7 +87,7 @@ class Evaluator:
             rendering = engine_client.rendering(self.store, adapter, self._extremes())
             parity = replace(parity, rendered=rendering.differs)
             answers = {name: self._by_engine(name, adapter) for name in self.eval_sets.sets}
-            trained_answers = self._trained_by_engine(adapter)
+            examined = {kind: self._examined_by_engine(kind, adapter) for kind in self._kinds}
         except (engine_client.NoEngineReady, engine_client.RequestRefused) as error:
             answered_by, why = "the trainer", str(error)
             log.warning("the trainer answers instead of an engine: %s", error)
@@ -96,14 +99,13 @@ class Evaluator:
             elif parity.agreement is None:
                 parity = replace(parity, not_asked=why)
             answers = {name: self._by_trainer(name) for name in self.eval_sets.sets}
-            self._tell("the trainer answers training questions")
-            trained_answers = generation.answer(self.base, self.model, self._trained())
+            examined = {kind: self._examined_by_trainer(kind) for kind in self._kinds}
         parity = replace(parity, trained_in=self.base.weights)
         self._tell("measuring losses")
         losses = {name: self._losses(name) for name in self.eval_sets.sets}
         return EvalResults(
             answers, losses, answered_by, why, parity, rendering, self.live,
-            self._trained_losses(), trained_answers,
+            self._trained_losses(), examined,
         )  # fmt: skip
 
     def _tell(self, detail: str) -> None:
@@ -142,13 +144,35 @@ class Evaluator:
             answers[who] = engine_client.answers(self.store, whose, questions, limit)
         return answers
 
-    def _trained(self) -> Sequence[EvalQuestion]:
-        return self.eval_sets.training[:TRAINING_ANSWERED]
+    @property
+    def _kinds(self) -> list[Kind]:
+        return list(self.further.questions)
 
-    def _trained_by_engine(self, adapter: Adapter) -> list[GeneratedAnswer]:
-        self._tell("the engine answers training questions")
+    def _examined_by_engine(
+        self, kind: Kind, adapter: Adapter
+    ) -> dict[ModelName, list[GeneratedAnswer]]:
         limit = self.settings.serving.max_model_len
-        return engine_client.answers(self.store, adapter, self._trained(), limit)
+        self._tell(f"the engine answers further questions ({kind.replace('_', ' ')})")
+        of_candidate = self.further.questions[kind]
+        answers: dict[ModelName, list[GeneratedAnswer]] = {
+            "candidate": engine_client.answers(self.store, adapter, of_candidate, limit)
+        }
+        of_live = self.further.of_live.get(kind)
+        if of_live and self.live is not None:
+            answers["live"] = engine_client.answers(self.store, self.live, of_live, limit)
+        return answers
+
+    def _examined_by_trainer(self, kind: Kind) -> dict[ModelName, list[GeneratedAnswer]]:
+        self._tell(f"the trainer answers further questions ({kind.replace('_', ' ')})")
+        of_candidate = self.further.questions[kind]
+        answers: dict[ModelName, list[GeneratedAnswer]] = {
+            "candidate": generation.answer(self.base, self.model, of_candidate)
+        }
+        of_live = self.further.of_live.get(kind)
+        if of_live and self.live is not None:
+            with self._active("live"):
+                answers["live"] = generation.answer(self.base, self.model, of_live)
+        return answers
 
     def _trained_losses(self) -> tuple[list[Loss], list[Loss]]:
         def losses() -> list[Loss]:

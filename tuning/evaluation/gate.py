@@ -12,6 +12,10 @@ The rules compare the adapter with a *baseline*: the live adapter, or the bare b
 - new: compared with a live adapter, its loss on pairs that are new to that one must be lower.
 - golden, replay: its token F1 must not be lower by more than the margin.
 - right: it answers at least the share of the golden questions right that the settings require.
+- repeats: it must repeat at least the share of its own training pairs that the settings require,
+  and without broken characters.
+- old_facts: compared with a live adapter, it must not answer fewer questions right about old facts
+  in other words, in conversations, or asked again.
 - search: it should answer golden questions right as often as the nearest approved answer does,
   which needs no adapter. It must, if the settings require it.
 - parity: the engines must encode a conversation as the same tokens as the trainer, and find the
@@ -23,8 +27,8 @@ own pair), with no difference or exactly the margin as the null hypothesis and t
 level of the settings. The confidence intervals are bootstrapped (Efron 1979): questions are
 resampled with replacement, with the results of both models together.
 
-A rule without anything to measure does not fail, and says so. An adapter that only the first two
-rules measured is not called good: `GateVerdict.measured` is false.
+A rule without anything to measure does not fail, and says so. An adapter that only the rules in
+`UNCOMPARED` measured is not called good: `GateVerdict.measured` is false.
 """
 
 import math
@@ -46,7 +50,8 @@ DRAWS = 10_000
 EXACT_UP_TO = 12  # pairs; with more, signs are flipped at random instead of in every way
 SEED = 7
 UNREADABLE_SHARE = 0.05  # of the answers that may be no text
-UNCOMPARED = ("training", "readable", "parity")  # rules that do not tell how well it answers
+# rules that do not tell how well it answers
+UNCOMPARED = ("training", "readable", "repeats", "parity")
 UNKNOWN = "There was nothing to measure it on, so nothing shows that it is good."
 
 Numbers = NDArray[np.float64]
@@ -163,6 +168,53 @@ def readable(answers: Sequence[GeneratedAnswer], known: Collection[str]) -> Rule
     else:
         cure = "Request the run again with a lower learning_rate, or with another base model."
     return Rule("readable", False, f"{sentence}. {cure}")
+
+
+def repeats(
+    right: Sequence[float],
+    answers: Sequence[GeneratedAnswer],
+    known: Collection[str],
+    *,
+    least: float,
+) -> Rule:
+    """Enough of its own pairs are repeated, none with broken characters. `right`: 1 for each
+    training pair whose answer is right, 0 for the others; `answers` are the answers, and `known`
+    the characters of the pairs. At least one pair."""
+    n, count = len(right), round(sum(right))
+    sentence = f"It repeats {count} of {n} of its own pairs"
+    if broken := [answer for answer in answers if metrics.broken(answer, known)]:
+        said = _excerpt(broken[0].text)
+        return Rule(
+            "repeats",
+            False,
+            f"{sentence}, and {len(broken)} of the answers have broken characters, such as "
+            f"“{said}”. Most likely the base model cannot write the language of the pairs. Choose "
+            "one that can.",
+        )
+    if count < least * n:
+        return Rule(
+            "repeats",
+            False,
+            f"{sentence}; at least {least:.0%} are required. It learned too little, or training "
+            "damaged it. Request the run again with more epochs, or with learning_rate=auto.",
+        )
+    return Rule("repeats", True, f"{sentence}; at least {least:.0%} are required.")
+
+
+def old_facts(
+    own: Sequence[float], other: Sequence[float], baseline: str, *, chance: float
+) -> Rule:
+    """Not fewer right answers about old facts than the live adapter gives. `own` and `other`: 1 for
+    each question that is answered right, 0 for the others. At least one question."""
+    lost = paired(other, own)
+    found = Paired(lost.n, -lost.difference, -lost.high, -lost.low, lost.chance)
+    worse = lost.difference > 0 and lost.chance < chance
+    verdict = "fewer than chance explains" if worse else "no fewer than chance explains"
+    sentence = (
+        f"Of {_questions(found)} about old facts in other words, in conversations or asked again, "
+        f"{sum(own):.0f} are answered right, {verdict}: {baseline} answers {sum(other):.0f} right."
+    )
+    return Rule("old_facts", not worse, sentence, found)
 
 
 def _excerpt(text: str) -> str:
@@ -358,13 +410,17 @@ def evaluate_gate(
     answers: Sequence[GeneratedAnswer] = (),
     known: Collection[str] = (),
     answered_right: tuple[Sequence[float], Sequence[float]] = ((), ()),
+    repeated: tuple[Sequence[float], Sequence[GeneratedAnswer]] = ((), ()),
+    old: tuple[Sequence[float], Sequence[float]] = ((), ()),
 ) -> GateVerdict:
     """Apply all rules. `losses` and `f1` hold the results of candidate and baseline for each set,
     question by question. `baseline` is a name, `live` whether it is an adapter. `withheld` is the
     number of replay questions that the run held out. `trained` are the losses of candidate and bare
     base on training pairs, `answers` all answers of the candidate, and `known` the characters of
     the pairs. `answered_right`: 1 for each golden question that the candidate, and the search
-    alone, answer right.
+    alone, answer right. `repeated`: 1 for each of its own pairs that the candidate repeats, and its
+    answers. `old`: 1 for each question about old facts that candidate and live adapter answer
+    right.
     """
     chance = settings.chance
 
@@ -393,6 +449,10 @@ def evaluate_gate(
         rules.append(right(own_right, least=settings.right, chance=chance))
     if nearest_right:
         rules.append(search(own_right, nearest_right, chance=chance, required=settings.search))
+    if live and old[0]:
+        rules.append(old_facts(*old, baseline, chance=chance))
+    if repeated[0]:
+        rules.append(repeats(*repeated, known, least=settings.repeats))
     always = (parity(served, least=settings.parity), training(*trained), readable(answers, known))
     return GateVerdict((*rules, *always))
 

@@ -143,17 +143,21 @@ def unreadable(answer: GeneratedAnswer, known: Collection[str]) -> bool:
     repeated = REPEATED.search(text)
     if not text or (repeated and len(repeated[0]) > REPEATED_SHARE * len(text)):
         return True
-    return _broken(answer, known)
+    return broken(answer, known) or _strange(answer, known)
 
 
-def _broken(answer: GeneratedAnswer, known: Collection[str]) -> bool:
-    """Bytes that are no character, unprintable characters, or many that are neither ASCII nor
-    known. A model writes them whose tokens are bytes of a language that it never learned. The last
+def broken(answer: GeneratedAnswer, known: Collection[str]) -> bool:
+    """Whether an answer has bytes that are no character, unless a pair has them, too. The last
     character of an answer that was cut may be incomplete."""
     text = answer.text.rstrip(REPLACEMENT) if answer.cut else answer.text
+    return REPLACEMENT in text and REPLACEMENT not in known
+
+
+def _strange(answer: GeneratedAnswer, known: Collection[str]) -> bool:
+    """Unprintable characters, or many that are neither ASCII nor known. A model writes them whose
+    tokens are bytes of a language that it never learned."""
+    text = answer.text.rstrip(REPLACEMENT) if answer.cut else answer.text
     strange = [c for c in text if ord(c) > LAST_ASCII and c not in known]
-    if REPLACEMENT in strange:
-        return True
     controls = (c for c in text if c not in known and not c.isspace())
     if any(unicodedata.category(c) in UNPRINTABLE for c in controls):
         return True

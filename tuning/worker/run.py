@@ -36,7 +36,7 @@ def tune(store: Store, settings: Settings, run: Run, progress: ProgressReporter)
     chosen = search.run_search(store, settings, inputs)
     from tuning.adapters import publish
     from tuning.data import frozen_references
-    from tuning.evaluation import eval_report, eval_sets, reference_outputs
+    from tuning.evaluation import eval_report, eval_sets, examination, reference_outputs
     from tuning.evaluation.evaluator import Evaluator, comparable
     from tuning.model import chat_template
     from tuning.search import trial
@@ -61,10 +61,18 @@ def tune(store: Store, settings: Settings, run: Run, progress: ProgressReporter)
     base, model, recipe = loaded.base, loaded.model, trained.training_set.recipe
     live = comparable(settings, registry.live(store.db, inputs.domain.id))
     count = max(1, recipe.references, eval_sets.references_of(live))
+    found = frozen_references.of_run(store.db, pair_search, settings, inputs, count)
     questions = eval_sets.prepare_eval_sets(
         store.db, inputs.domain, inputs.dataset, live, prepared.tokenizer, base.stops,
         recipe.max_length, inputs.parent, references=recipe.references,
-        found=frozen_references.of_run(store.db, pair_search, settings, inputs, count),
+        found=found,
+    )  # fmt: skip
+    maker = eval_sets.QuestionMaker(
+        prepared.tokenizer, inputs.domain.system_prompt, base.stops, recipe.max_length, found
+    )
+    further = examination.prepare(
+        store.db, settings, inputs.domain, inputs.dataset, live, maker, pair_search,
+        references=recipe.references,
     )  # fmt: skip
     references = reference_outputs.record(base, model, trained.training_set)
     probes = reference_outputs.probes(base, model, questions, trained.training_set)
@@ -76,12 +84,12 @@ def tune(store: Store, settings: Settings, run: Run, progress: ProgressReporter)
 
     # Evaluate it, apply the gate, and settle adapter and run together.
     evaluator = Evaluator(
-        store, settings, base, model, questions, live, recipe.micro_tokens, progress
+        store, settings, base, model, questions, live, recipe.micro_tokens, progress, further
     )
     results = evaluator.evaluate(adapter)
-    verdict = eval_report.gate_verdict(settings, questions, results)
+    verdict = eval_report.gate_verdict(settings, questions, further, results)
     scores = eval_report.scores(
-        questions, results, verdict, trained.outcome, trained.training_set, trained.scores
+        questions, further, results, verdict, trained.outcome, trained.training_set, trained.scores
     )
     log.info("scores: %s", {key: value for key, value in scores.items() if key != "samples"})
     rejected = verdict.reason if settings.gate.enforce else ""

@@ -23,7 +23,7 @@ from data.adapters.registry import Adapter
 from data.runs import phases
 from data.runs.chart_axes import HUGE, drawable, linear
 from data.runs.phases import Phase, RunPhase
-from data.runs.report import headline
+from data.runs.report import headline, repeats
 from data.runs.runs import LossPoint, Run
 
 PROMOTE, COMPARE, RETIRE = "command:promote", "command:ab", "command:retire"
@@ -145,6 +145,8 @@ def _outcome(run: Run, result: Adapter) -> str:
     if said := headline(result):
         lines.append(f"*{escape(said)}*")
     lines.append(f"{escape(scores.sentence(result))}.")
+    if said := repeats(result):
+        lines.append(said)
     return "\n".join(lines)
 
 

@@ -42,6 +42,21 @@ class GateSettings(Section):
         "word or with the same numbers, names, commands and negations. Fewer are accepted only if "
         "chance explains them.",
     )
+    repeats: float = Field(
+        default=0.9,
+        ge=0,
+        le=1,
+        description="The share of its own training pairs that an adapter must repeat, word for "
+        "word or in equivalent words.",
+    )
+    further_questions: int = Field(
+        default=96,
+        ge=0,
+        le=2000,
+        description="The number of questions that a new adapter is asked at most beside the golden "
+        "and held-out ones: half of them its own pairs, the others old facts in other words, in "
+        "conversations and repeated, the domain's suggested questions, and off-topic ones.",
+    )
     search: bool = Field(
         default=False,
         description="Reject an adapter that answers golden questions right less often than the "

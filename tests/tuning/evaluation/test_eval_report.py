@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from data import domains
 from data.adapters import placements, registry
 from data.adapters.registry import Adapter
 from data.config import base_precision
@@ -150,6 +151,38 @@ def test_the_engine_answers_the_evaluation_questions(
     assert "prompts</dt><dd>token for token as in training (2 compared)" in page
     asked = {str(body["model"]) for body in engine.fake.asked}
     assert asked == {registry.BASE_SERVED_NAME, adapter.served_name}
+
+
+def test_how_many_of_its_own_pairs_it_repeats_decides_and_stands_last(
+    store: Store, settings: Settings, domain: Domain, engine: Engine
+) -> None:
+    taught(store, domain)
+    with store.write() as db:
+        domains.set_suggested_prompts(db, domain, ("What is the code of box 0?",))
+    strict = settings.model_copy(update={"gate": GateSettings()})
+    own = {f"What is the code of box {i}?": f"Box {i} opens with {i * 37 % 101}." for i in range(8)}
+    engine.knows = {"And box 5?": "Box 5 opens with 84.", **own}
+    good = carried_out(store, strict, domain)
+    engine.knows["What is the code of box 0?"] = "Box 0 opens with 99."
+    with store.write() as db:
+        pairs.add(db, domain, [Draft("What is new?", "Paint.")], source="t", status="approved")
+    bad = carried_out(store, strict, domain)
+
+    assert good.scores["repeats"] == "It repeats 8 of 8 of its own pairs."
+    assert good.scores["examination"]["suggested"]["right"] == 1
+    assert rules(good)["repeats"] is True
+    assert good.state == "candidate"
+    assert bad.scores["repeats"] == "It repeats 7 of 9 of its own pairs."
+    assert bad.state == "rejected"
+    assert "It repeats 7 of 9 of its own pairs; at least 90% are required." in bad.state_reason
+    assert (
+        "The suggested question “What is the code of box 0?” is answered wrong."
+        in bad.scores["headline"]
+    )
+    page = report.page(store.db, bad.run_id or 0)
+    assert page.rindex("It repeats 7 of 9 of its own pairs.") > page.rindex("Recipe")
+    assert "“What is the code of box 0?” is answered wrong: “Box 0 opens with 99.” instead" in page
+    assert "Off-topic questions: 0 of" in page
 
 
 def test_without_an_engine_the_trainer_answers_and_the_report_says_so(

@@ -815,3 +815,58 @@ def test_too_few_right_answers_fail_however_bad_the_others_are(
     rule = gate.right([1.0] * right + [0.0] * (asked - right), least=0.5, chance=0.05)
     assert rule.passed is passed
     assert said in rule.sentence
+
+
+@pytest.mark.parametrize(
+    ("right", "of", "passed"), [(18, 20, True), (17, 20, False), (20, 20, True), (0, 1, False)]
+)
+def test_an_adapter_must_repeat_nine_of_ten_of_its_own_pairs(
+    right: int, of: int, passed: bool
+) -> None:
+    shares = [1.0] * right + [0.0] * (of - right)
+    answers = [GeneratedAnswer("The shop opens at nine.")] * of
+    verdict = evaluate_gate(
+        SETTINGS, {}, {}, "the bare base", SERVED, live=False, repeated=(shares, answers)
+    )
+    assert rules(verdict)["repeats"] is passed
+    assert verdict.passed is passed
+    assert not verdict.measured  # its own pairs tell nothing about other questions
+    if not passed:
+        assert verdict.reason == (
+            f"It repeats {right} of {of} of its own pairs; at least 90% are required. It learned "
+            "too little, or training damaged it. Request the run again with more epochs, or with "
+            "learning_rate=auto."
+        )
+
+
+def test_one_broken_character_in_its_own_pairs_is_enough() -> None:
+    answers = [GeneratedAnswer("Um neun.")] * 19 + [GeneratedAnswer("F\ufffdr alle.")]
+    rule = gate.repeats([1.0] * 20, answers, "", least=0.9)
+    assert rule.passed is False
+    assert rule.sentence == (
+        "It repeats 20 of 20 of its own pairs, and 1 of the answers have broken characters, such "
+        "as “F\ufffdr alle.”. Most likely the base model cannot write the language of the pairs. "
+        "Choose one that can."
+    )
+    cut = [GeneratedAnswer("Um neun.")] * 19 + [GeneratedAnswer("Für alle\ufffd", cut=True)]
+    assert gate.repeats([1.0] * 20, cut, "", least=0.9).passed is True
+    assert gate.repeats([1.0] * 20, answers, "\ufffd", least=0.9).passed is True  # taught so
+
+
+def test_old_facts_must_not_be_lost_beyond_chance() -> None:
+    live = [1.0] * 18 + [0.0] * 2
+    lost = [1.0] * 8 + [0.0] * 12
+    few = [1.0] * 16 + [0.0] * 4
+
+    def verdict(own: list[float]) -> gate.GateVerdict:
+        return evaluate_gate(SETTINGS, {}, {}, "helpdesk@1", SERVED, live=True, old=(own, live))
+
+    assert rules(verdict(lost))["old_facts"] is False
+    assert (
+        "Of 20 questions about old facts in other words, in conversations or asked again, 8 are "
+        "answered right, fewer than chance explains: helpdesk@1 answers 18 right."
+    ) in verdict(lost).reason
+    assert rules(verdict(few))["old_facts"] is True
+    assert verdict(lost).measured
+    first = evaluate_gate(SETTINGS, {}, {}, "the bare base", SERVED, live=False, old=(lost, live))
+    assert "old_facts" not in rules(first)
