@@ -14,12 +14,14 @@ from data.conversations import conversations
 from data.conversations.conversations import Message
 from data.domains import Domain
 from data.experiments.experiments import Variant
+from data.pairs.question_matching import Index
 from data.search import layout
 from data.search.search import Reference
 from data.store.errors import Invalid
 from serving.client import Sampling
 
 MIN_ANSWER_TOKENS = 32  # a question that leaves room for fewer is too long
+WHOLE_QUESTION = 4  # words from which on a question means something by itself
 HISTORY_BUDGET = 4  # times `max_prompt_chars`: the longest history that is ever sent
 
 
@@ -133,7 +135,8 @@ def build_prompt(
     if variant is not None:
         settings |= variant.sampling
     sampling = Sampling(**(settings | dict(ask.sampling)))
-    kept = _newest(history, HISTORY_BUDGET * bot.max_prompt_chars)
+    others = without_repetitions(history, ask.text)
+    kept = _newest(others, HISTORY_BUDGET * bot.max_prompt_chars)
     return Prompt(
         system,
         kept,
@@ -144,6 +147,25 @@ def build_prompt(
         control_tokens,
         ask.quoted.text,
     )
+
+
+def without_repetitions(history: Sequence[Message], question: str) -> tuple[Message, ...]:
+    """The history without earlier exchanges that asked the same question. A small model that sees
+    the same question answered twice tends to change the answer the third time. Questions of few
+    words, such as "why?", stay: each may be about the answer before it."""
+    if len(question.split()) < WHOLE_QUESTION:
+        return tuple(history)
+    asked: Index[int] = Index()
+    asked.add(0, question)
+    kept: list[Message] = []
+    repeated = False
+    for message in history:
+        if message.role == "user":
+            match = asked.find(message.text)
+            repeated = match is not None and match.kind == "exact"
+        if not repeated:
+            kept.append(message)
+    return tuple(kept)
 
 
 def _newest(history: Sequence[Message], budget: int) -> tuple[Message, ...]:

@@ -7,7 +7,8 @@
   that were held out are the set `probe`.
 - `follow_up`: old facts, asked after the question and answer of another fact, or within the
   conversation of the pair.
-- `repeated`: old facts, asked for the third time in one conversation.
+- `repeated`: old facts, asked for the third time in one conversation, before with a typing error:
+  the bot leaves out earlier exchanges with the very same question.
 - `suggested`: the questions that the domain suggests. The expected answer is that of the approved
   pair that asks the same.
 - `off_topic`: shipped questions that belong to no organisation. The search declines most of them;
@@ -153,8 +154,8 @@ def follow_ups(own: Sequence[Pair], old: Sequence[Pair]) -> list[Pair]:
 
 
 def repeated(pair: Pair, times: int) -> Pair:
-    """The pair's question, asked and answered so many times before."""
-    return replace(pair, turns=_turns(pair) * times)
+    """The pair's question, asked in other writing and answered so many times before."""
+    return replace(pair, turns=_turns(reworded(pair)) * times)
 
 
 def _turns(pair: Pair) -> tuple[Turn, ...]:

@@ -6,8 +6,8 @@ import pytest
 
 from bot.answering import grounding, small_talk, source_wording
 from bot.answering.grounding import Grounds
-from bot.answering.prompt import Prompt
-from data.config.settings import AnswersSettings
+from bot.answering.prompt import Ask, Prompt, build_prompt
+from data.config.settings import AnswersSettings, BotSettings
 from data.conversations.conversations import Message
 from data.domains import Domain
 from data.pairs.reply_sources import Source
@@ -184,3 +184,32 @@ def test_references_are_dropped_from_the_last_before_the_history_and_the_best_af
         (64, (), 0),
         (32, (), 0),
     ]
+
+
+def said(*texts: str) -> list[Message]:
+    return [Message("assistant" if n % 2 else "user", text) for n, text in enumerate(texts)]
+
+
+@pytest.mark.parametrize(
+    ("question", "earlier", "kept"),
+    [
+        (  # asked twice before, in other writing
+            "How much is the deposit?",
+            [
+                *("how much is the deposit", "20 euro.", "Where?", "Here."),
+                *("How much is the deposit ?", "20 euro."),
+            ],
+            ["Where?", "Here."],
+        ),
+        ("Why not?", ["Can I pay?", "No.", "Why not?", "Rules."], None),  # about what came before
+        ("How much is the key?", ["How much is the deposit?", "20 euro."], None),
+        ("How many are in box 2?", ["How many are in box 3?", "Four."], None),
+    ],
+)
+def test_a_repeated_question_is_asked_as_if_for_the_first_time(
+    question: str, earlier: list[str], kept: list[str] | None
+) -> None:
+    ask = Ask(person="cli:ann", thread="t", text=question, domain=DOMAIN)
+    made = build_prompt(ask, DOMAIN, None, said(*earlier), BotSettings())
+    assert [m.text for m in made.history] == (earlier if kept is None else kept)
+    assert made.messages[-1]["content"] == question

@@ -55,7 +55,8 @@ def test_an_adapter_is_asked_its_own_pairs_and_old_facts_in_other_ways(
     assert follow_up.messages[1]["content"] != follow_up.text
     repeated = found.questions["repeated"][0]
     asked_again = [m["content"] for m in repeated.messages if m["role"] == "user"]
-    assert asked_again == [repeated.text] * 3
+    other = examination.reworded(pair(repeated.text)).prompt
+    assert asked_again == [other, other, repeated.text]
     assert [m["content"] for m in repeated.messages if m["role"] == "assistant"] == (
         [repeated.expected] * 2
     )
