@@ -10,5 +10,4 @@ This package imports `data` and nothing else of the project.
 - `adapters`: loading, checking and deleting adapters
 - `fleet`: replicas, reconciling, rolling restarts, sleep
 - `vllm_plugin`: LoRA operations for CPUs, loaded by vLLM itself
-- `lock`: one `understudy serve` for each home folder
 """

@@ -16,10 +16,10 @@ import signal
 import threading
 import time
 
+from data import home_lock
 from data.config.settings import Settings
 from data.store.db import Store, sqlite3
 from data.store.errors import UnderstudyError
-from serving import lock
 from serving.adapters import garbage_collection
 from serving.fleet import sleep
 from serving.fleet.fleet import Fleet
@@ -34,7 +34,7 @@ DELETE_S = 2.0  # between two garbage collections
 def run(settings: Settings, *, stop: threading.Event | None = None) -> int:
     """Serve until `stop` is set or the process is asked to end; returns the exit code.
 
-    Raises EngineFailed when no engine can be started at all, ServesAlready when another process
+    Raises EngineFailed when no engine can be started at all, RunsAlready when another process
     serves from the same home folder.
     """
     stopping = threading.Event() if stop is None else stop
@@ -42,7 +42,7 @@ def run(settings: Settings, *, stop: threading.Event | None = None) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopping.set())
     settings.home.mkdir(parents=True, exist_ok=True)
-    with lock.only_one(settings.home), Store(settings.store_path) as store:
+    with home_lock.only_one(settings.home, "serve"), Store(settings.store_path) as store:
         sleep.await_gpu(settings, store, stopping)
         fleet = Fleet(settings, store)
         fleet.start()

@@ -12,6 +12,7 @@
 - `feedback`: `understudy feedback`: raters, and the quarantine for their ratings
 - `follow`: shows the progress of a tuning run in the terminal
 - `init`: `understudy init`: writes a settings file and creates an empty store
+- `interruption`: Ctrl-C, and the signals that are treated like it
 - `keys`: `understudy keys`: API keys
 - `pairs`: `understudy pairs`: import, export and review training pairs
 - `people`: `understudy people` and `understudy forget`: a person's data, consent and erasure

@@ -1,12 +1,13 @@
 """`understudy pairs`: import, export and review training pairs."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from bot.cli import terminal
+from bot.cli import interruption, terminal
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
 from bot.cli.verbs import registered
 from bot.commands import admin
@@ -16,7 +17,7 @@ from data.pairs.contamination import Leak
 from data.pairs.formats import AUTO, FORMATS
 from data.store import audit
 from data.store.clock import iso
-from data.store.errors import Invalid, UnderstudyError
+from data.store.errors import Invalid, Unavailable, UnderstudyError
 
 if TYPE_CHECKING:
     from data.pairs.files import ImportReport
@@ -51,29 +52,9 @@ def import_(app: App, domain: str, file: Path, format_: str, pending: bool, as_j
     Valid rows are imported; the others are reported with their line numbers. Importing a file
     again adds nothing.
     """
-    from rich.progress import Progress
-
-    from data.pairs import files
-
     subject = domains.get(app.store.db, domain)
-    with Progress(transient=True, disable=as_json) as bar:
-        task = bar.add_task(f"Reading {file.name}", total=file.stat().st_size)
-
-        def report_bytes(read: int) -> None:
-            bar.update(task, completed=read)
-
-        report = files.import_file(
-            app.store,
-            subject,
-            file,
-            format=format_,
-            author=app.actor,
-            status="pending" if pending else "approved",
-            progress=report_bytes,
-        )
-    if report.added:
-        with app.store.write() as db:
-            audit.record(db, app.actor, "pairs import", subject.name, added=report.added)
+    status: store.Status = "pending" if pending else "approved"
+    report = _import(app, subject, file, "pairs import", as_json, format=format_, status=status)
     hint = f"To train on them: `understudy tune {subject.name}`." if not pending else ""
     if report.added and not pending and not as_json:
         _make_searchable(app, subject)
@@ -278,14 +259,10 @@ def golden_import(app: App, domain: str, file: Path, as_json: bool) -> None:
     A row that asks nearly the same as a training pair is skipped and reported with its line number.
     """
     from data.pairs import contamination as pairs_contamination
-    from data.pairs import files as formats
     from data.pairs import golden as golden_set
 
     subject = domains.get(app.store.db, domain)
-    report = formats.import_file(app.store, subject, file, author=app.actor, golden=True)
-    if report.added:
-        with app.store.write() as db:
-            audit.record(db, app.actor, "golden import", subject.name, added=report.added)
+    report = _import(app, subject, file, "golden import", as_json, golden=True)
     seen = pairs_contamination.seen_by(
         app.store.db, subject, golden_set.list_golden(app.store.db, subject)
     )
@@ -306,6 +283,68 @@ def golden_release(app: App, domain: str, number: int) -> None:
         subject = domains.get(db, domain)
         golden_set.release(db, subject, number, app.actor)
     terminal.echo(f"Pair {number} is no longer golden: the next retrain may learn it.")
+
+
+def _import(
+    app: App,
+    subject: domains.Domain,
+    file: Path,
+    action: str,
+    quiet: bool,
+    **options: Any,
+) -> "ImportReport":
+    """Import a file and record it in the audit log. Where it is stopped half-way, by a person or by
+    an error, say what was saved."""
+    from rich.progress import Progress
+
+    from data.pairs import files
+
+    saved = files.ImportReport(0, 0, (), 0, complete=False)
+    with Progress(transient=True, disable=quiet) as bar, interruption.noticed() as stop:
+        task = bar.add_task(f"Reading {file.name}", total=file.stat().st_size)
+
+        def show(read: int, committed: files.ImportReport) -> None:
+            nonlocal saved
+            saved = committed
+            bar.update(task, completed=read)
+
+        try:
+            report = saved = files.import_file(
+                app.store,
+                subject,
+                file,
+                author=app.actor,
+                progress=show,
+                stop=lambda: bool(stop),
+                **options,
+            )
+        except KeyboardInterrupt:  # a second Ctrl-C
+            terminal.echo(f"\n{_saved(saved, file)}", err=True)
+            raise
+        except UnderstudyError as error:
+            if not saved.rows:
+                raise
+            with contextlib.suppress(Unavailable):  # perhaps the disk is full
+                _record(app, subject, action, saved)
+            raise type(error)(f"{error} {_saved(saved, file)}") from error
+    _record(app, subject, action, report)
+    if not report.complete:
+        terminal.echo(f"Stopped. {_saved(report, file)}", err=True)
+        raise SystemExit(stop.exit_code)
+    return report
+
+
+def _record(app: App, subject: domains.Domain, action: str, report: "ImportReport") -> None:
+    if report.added:
+        with app.store.write() as db:
+            audit.record(db, app.actor, action, subject.name, added=report.added)
+
+
+def _saved(report: "ImportReport", file: Path) -> str:
+    return (
+        f"The first {report.rows:,} rows of {file.name} are done: {report.added:,} pairs were "
+        "added and stay. Import the file again to add the rest."
+    )
 
 
 def _make_searchable(app: App, subject: domains.Domain) -> None:

@@ -11,12 +11,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from types import FrameType
 from typing import NoReturn
 
-from bot.cli import terminal
+from bot.cli import interruption, terminal
 from bot.cli.context import App, print_json, with_threads
+from bot.cli.interruption import LIKE_CTRL_C
 from bot.commands import scores
 from data.adapters import registry
 from data.runs import runs, search_report, trials
@@ -25,15 +24,6 @@ from data.runs.report import headline, repeats
 from data.store.errors import UnderstudyError
 
 WORKER_GRACE_S = 3.0  # how long a running worker may take to claim the run
-LIKE_CTRL_C = (signal.SIGTERM, signal.SIGHUP)
-
-
-class EndedBySignal(KeyboardInterrupt):
-    """A signal that is treated like Ctrl-C; `number` is that signal's."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
 
 
 def wait_for_run(app: App, run_id: int, threads: int | None, quiet: bool) -> runs.Run:
@@ -59,11 +49,11 @@ def wait_for_run(app: App, run_id: int, threads: int | None, quiet: bool) -> run
             local_worker.start()
 
     try:
-        with _signals():
+        with interruption.raised():
             console = terminal.console(stderr=True, quiet=quiet)
             return follow(app.store, run_id, console, start_worker_if_needed)
-    except KeyboardInterrupt as interruption:
-        code = 128 + getattr(interruption, "number", signal.SIGINT)
+    except KeyboardInterrupt as ended:
+        code = 128 + getattr(ended, "number", signal.SIGINT)
         if local_worker is None:
             _leave(app, run_id, code)
         _pause(app, run_id, local_worker, stop, code)
@@ -103,25 +93,6 @@ def report(app: App, finished: runs.Run, as_json: bool) -> None:
         terminal.echo(f"To make it live: `understudy adapters promote {adapter.name}`.")
         if last:
             terminal.echo(last)
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[None]:
-    """Raise EndedBySignal for the signals that are treated like Ctrl-C."""
-
-    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
-        raise EndedBySignal(number)
-
-    before = {number: signal.signal(number, interrupt) for number in LIKE_CTRL_C}
-    try:
-        yield
-    except KeyboardInterrupt:
-        for number in LIKE_CTRL_C:  # the second one leaves at once
-            signal.signal(number, signal.default_int_handler)
-        raise
-    else:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _tell(message: str) -> None:

