@@ -8,7 +8,7 @@
 The arrays are (comparisons, looks). All verdicts come from the functions that the product uses.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,13 +65,12 @@ class Seen:
         return np.asarray(sum(side.people[..., 0] for side in self.rating), np.int64)
 
 
-def seen(setting: Setting, comparisons: int, seed: int) -> list[Seen]:
-    """As many comparisons, a few at a time."""
-    draw, found = np.random.default_rng(seed), []
+def seen(setting: Setting, comparisons: int, seed: int) -> Iterator[Seen]:
+    """As many comparisons, a few at a time: all of them together would not fit into memory."""
+    draw = np.random.default_rng(seed)
     together = max(1, TOGETHER // setting.people)
     for begin in range(0, comparisons, together):
-        found.append(_see(setting, min(together, comparisons - begin), draw))
-    return found
+        yield _see(setting, min(together, comparisons - begin), draw)
 
 
 def _see(setting: Setting, comparisons: int, draw: np.random.Generator) -> Seen:
