@@ -54,13 +54,13 @@ MAX_RETRY_S = 60
 
 
 class TooBusy(Unavailable):
-    """The queue is full."""
+    """The queue is full, or a question waited in it for too long."""
 
-    def __init__(self, retry_after: int) -> None:
+    def __init__(self, retry_after: int, why: str = "Too many questions are waiting") -> None:
         """`retry_after` is in seconds."""
         self.retry_after = retry_after
         when = "a second" if retry_after == 1 else f"about {retry_after} seconds"
-        super().__init__(f"Too many questions are waiting. Try again in {when}.")
+        super().__init__(f"{why}. Try again in {when}.")
 
 
 @dataclass(frozen=True)

@@ -255,6 +255,9 @@ def _why_no_engine(db: Database) -> str:
         return time_sharing.unavailable_message(db, datetime.now())
     if any(r.state in ("starting", "draining") for r in known):
         return "The engine is starting. Try again in half a minute."
-    if any(r.detail != placements.STOPPED for r in known):
+    down = [r for r in known if r.detail != placements.STOPPED]
+    if any(r.ours for r in down):
         return "The engine is down and restarts automatically. Try again in half a minute."
+    if down:
+        return "The engine is down, and has to be restarted where it runs."
     return "No engine is running. Start one with `understudy up` or `understudy serve`."

@@ -55,7 +55,8 @@ POLL_S = 0.25  # between checks for an engine that restarts
 MAX_PLANS = 5  # attempts to open a reply while adapters are being moved
 MAX_RESUMES = 2  # interruptions of one answer that another replica may repair
 FAILURES = (EngineDown, AdapterMissing, WrongAdapter, StreamCut)  # worth trying another target
-QUEUE_SHARE = 0.5  # of an answer's time limit that it may spend in the queue
+QUEUE_SHARE = 0.5  # of an answer's time that it may spend in the queue, once an engine is ready
+JUST_STARTED = "The engine has just started and answers earlier questions first"
 REPLAN_AFTER_S = 1.0  # after a longer wait, the plan is read again
 RETRY_S = 30  # the advice after a wait that ended without a slot
 FIRST_WORD_SHARE = 0.25  # of an answer's time limit; then the next target is tried, if any
@@ -102,6 +103,7 @@ class Writing:
         self._interruptions: list[UnderstudyError] = []  # failures after text was shown
         self._engine_failures = 0  # the question itself may be the cause
         self._engine_wait_until: float | None = None  # the end of the wait for an engine
+        self._queue_until: float | None = None  # the end of the wait in the queue
 
     @property
     def route(self) -> Route:
@@ -261,15 +263,16 @@ class Writing:
         slot before skips the queue. Raises TooBusy."""
         started = asyncio.get_running_loop().time()
         names, resuming = [r.name for r in replicas], self._slot_since > 0
-        share = 1.0 if resuming else QUEUE_SHARE
+        if self._queue_until is None:
+            self._queue_until = started + QUEUE_SHARE * (self._deadline - started)
         try:
-            async with asyncio.timeout_at(
-                self._deadline - (1 - share) * self._bot.answer_timeout_s
-            ):
+            async with asyncio.timeout_at(self._deadline if resuming else self._queue_until):
                 self._slot_at = await self._engines.admission.enter(
                     self._ask.person, names, address=self._ask.address, resuming=resuming
                 )
         except TimeoutError:
+            if self._engine_wait_until is not None:
+                raise TooBusy(RETRY_S, JUST_STARTED) from None
             raise TooBusy(RETRY_S) from None
         self._slot_since = asyncio.get_running_loop().time()
         return self._slot_since - started
@@ -302,6 +305,7 @@ class Writing:
         with engines.admission.wait_for_engine():
             await asyncio.sleep(POLL_S)
         self._tried.clear()
+        self._queue_until = None  # what it waited here does not count as time in the queue
 
     async def _record(self, plan: AnswerPlan, route: Route) -> bool:
         """Record the route in the store; False when it is no longer valid."""

@@ -242,10 +242,22 @@ def test_without_a_ready_engine_people_are_told_why(
     db: Database, domain: Domain, states: list[tuple[str, str]], words: str
 ) -> None:
     for number, (state, detail) in enumerate(states):
-        placements.record_heartbeat(db, f"r{number}", "http://r", "pocket", state, detail)
+        placements.record_heartbeat(db, f"local-{number}", "http://r", "pocket", state, detail)
     with pytest.raises(NoEngine, match=words) as caught:
         targets_for(db, domain, "p")
     assert caught.value.retry_after == 30
+
+
+def test_of_an_external_engine_nobody_is_told_that_it_restarts(
+    db: Database, domain: Domain
+) -> None:
+    placements.record_heartbeat(db, "10.0.0.5:8000", "http://r", "pocket", "down", "no answer")
+    with pytest.raises(NoEngine, match="has to be restarted where it runs"):
+        targets_for(db, domain, "p")
+
+    placements.record_heartbeat(db, "local-1", "http://r", "pocket", "down", "crashed")
+    with pytest.raises(NoEngine, match="restarts automatically"):
+        targets_for(db, domain, "p")
 
 
 def test_an_engine_that_fell_silent_is_none(db: Database, domain: Domain) -> None:

@@ -204,6 +204,46 @@ async def test_the_wait_has_a_time_limit(domain: Domain, store: Store) -> None:
     await engine.close()
 
 
+async def slow_start(store: Store, vllm: FakeVllm, pause_s: float) -> list[str]:
+    """What two questions get that wait for an engine for more than half of their time, and of
+    which the second waits for the first at the only slot. `pause_s` is between two words."""
+    vllm.pause_s = pause_s
+    vllm.say = lambda body: words(body["model"], "Hello", " there")
+    state(store, "starting")
+    engine = EngineClient()
+    bot = BotSettings(answer_timeout_s=4, engine_wait_s=60, max_in_flight=1)
+    chat = Chat(store, engine, Settings(bot=bot, answers=ALONE))
+    helpdesk = domains.get(store.db, "helpdesk")
+    asked = [
+        asyncio.create_task(answered(chat, ask(helpdesk, external_id=str(number))))
+        for number in range(2)
+    ]
+    await until_waiting(chat, 2)
+    await asyncio.sleep(2.2)
+    await asyncio.to_thread(state, store, "ready")
+    ends = await asyncio.gather(*asked, return_exceptions=True)
+    await engine.close()
+    return sorted(str(end) if isinstance(end, BaseException) else text(end) for end in ends)
+
+
+async def test_the_time_for_the_queue_begins_when_the_engine_is_ready(
+    domain: Domain, store: Store, vllm: FakeVllm
+) -> None:
+    assert await slow_start(store, vllm, 0.1) == ["Hello there", "Hello there"]
+
+
+async def test_who_waited_for_the_engine_in_vain_reads_the_true_reason(
+    domain: Domain, store: Store, vllm: FakeVllm
+) -> None:
+    """Two questions are not too many."""
+    told = await slow_start(store, vllm, 5)
+
+    assert (
+        "The engine has just started and answers earlier questions first. Try again in about 30 "
+        "seconds." in told
+    )
+
+
 async def test_the_number_of_waiting_questions_is_limited(
     chat: Chat, domain: Domain, store: Store
 ) -> None:
