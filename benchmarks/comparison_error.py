@@ -1,10 +1,11 @@
 """How often comparisons err when ratings mislead, and how many raters they need.
 
-    python benchmarks/comparison_error.py [TIMES]
+    python benchmarks/comparison_error.py [TIMES [PART ...]]
 
 Simulated and seeded (tests/bot/experiments/stats/simulated_settings.py), through the functions with
 which the product decides, beside the first version of its statistics on the same votes. TIMES
-multiplies the number of comparisons.
+multiplies the number of comparisons. The parts are side_by_side, equal_variants, misleading,
+few_rate and guardrails; without a name, all of them run.
 
 `PYTHONPATH=FOLDER`, where `pip install --no-deps --target FOLDER gbstats` was run, adds the
 sequential test of GrowthBook: gbstats asks for an old numpy, which the test does not need. It is
@@ -54,6 +55,7 @@ ROWS = (  # a, b, raters at most, comparisons, raters between two looks
     (0.70, 0.75, 16_000, 1_000, 20),
     (0.70, 0.73, 40_000, 1_000, 50),
 )
+EXPECTED = (100, 500, 1_000, 5_000)  # people
 GB_TUNED, MSPRT_SPREAD, LEAST = 5_000.0, 0.05, 20
 
 
@@ -69,12 +71,15 @@ def equal_variants() -> float:
     """Verdicts on equal variants, up to 20,000 raters, in per cent."""
     lines = []
     for liked in (0.5, 0.7, 0.9, 0.98):
-        setting, cells = Setting(liked, liked, raters=20_000, step=5), []
-        for people in (100, 500, 1_000, 5_000):
-            terms = ExperimentDesign(expected_people=people)
-            cells.append(wrong(outcomes(setting, times(2_000), 41, terms)))
-        lines.append((f"{liked:.0%} like both", *cells))
-    headers = ("false verdicts, %, with people expected:", "100", "500", "1,000", "5,000")
+        setting = Setting(liked, liked, raters=20_000, step=5)
+        found = np.zeros(len(EXPECTED))
+        for part in seen(setting, times(5_000), 41):
+            for i, people in enumerate(EXPECTED):
+                state = first(states(part, ExperimentDesign(expected_people=people)), part.raters)
+                found[i] += np.isin(state.state, (BETTER, WORSE)).sum()
+        lines.append((f"{liked:.0%} like both", *(100 * found / times(5_000)).tolist()))
+    expected = [f"{people:,}" for people in EXPECTED]
+    headers = ("false verdicts, %, with people expected:", *expected)
     report.table(headers, lines)
     return max(max(line[1:]) for line in lines)
 
@@ -120,7 +125,7 @@ def _both(name: str, setting: Setting, count: int) -> tuple[str, float, float]:
     )
 
 
-def few_rate() -> None:
+def few_rate() -> dict[str, object]:
     """What the check against unequal rating costs when few people rate."""
     lines = []
     for a, b in ((0.52, 0.89), (0.60, 0.80), (0.70, 0.55), (0.70, 0.78)):
@@ -133,9 +138,10 @@ def few_rate() -> None:
         lines.append((f"{a:.2f} against {b:.2f}", *cells))
     print()
     report.table(("raters p50 (found of 5,000)", "10% rate", "30%", "60%", "all"), lines)
+    return {}
 
 
-def guardrails() -> None:
+def guardrails() -> dict[str, object]:
     """The guardrail of failures, with people weighed by their answers and not."""
     lines = []
     for b in (0.01, 0.03, 0.05, 0.06, 0.08):
@@ -143,6 +149,7 @@ def guardrails() -> None:
         lines.append((f"1% against {b:.0%}", *each))
     print()
     report.table(("failures, 1,500 people", "broken, %", "with equal weights, %"), lines)
+    return {}
 
 
 # Side by side
@@ -248,14 +255,21 @@ def _confirm(found: Seen, state: States) -> None:
                 raise AssertionError("gbstats stops before its formula stops.")
 
 
+PARTS: dict[str, Callable[[], dict[str, object]]] = {
+    "side_by_side": lambda: {"medians": side_by_side()},
+    "equal_variants": lambda: {"false_verdicts_percent": round(equal_variants(), 2)},
+    "misleading": lambda: {"promoted_by_novelty_percent": round(misleading(), 2)},
+    "few_rate": few_rate,
+    "guardrails": guardrails,
+}
+
+
 def measure() -> None:
-    medians = side_by_side()
-    print()
-    figures = {"false_verdicts_percent": round(equal_variants(), 2)}
-    figures |= {"promoted_by_novelty_percent": round(misleading(), 2)}
-    few_rate()
-    guardrails()
-    report.finish(benchmark="comparison_error", medians=medians, **figures)
+    figures: dict[str, object] = {}
+    for name in sys.argv[2:] or PARTS:
+        figures |= PARTS[name]()
+        print(flush=True)
+    report.finish(benchmark="comparison_error", **figures)
 
 
 if __name__ == "__main__":

@@ -96,9 +96,7 @@ def create_app(settings: Settings, store: Store, engine: EngineClient | None = N
     )
     app.state.service = service
     app.state.metrics = metrics
-    app.state.web_bounds = WebBounds(
-        store, settings.bot.web_questions_per_hour, settings.bot.web_storage_mib
-    )
+    app.state.web_bounds = WebBounds(store, settings.bot.web_questions_per_hour)
     app.add_middleware(RequestMiddleware)
     for family in (UnderstudyError, RequestValidationError, HTTPException):
         app.add_exception_handler(family, _refuse)

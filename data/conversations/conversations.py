@@ -99,15 +99,6 @@ def find(db: Database, thread: str) -> Conversation | None:
     return None if found is None else Conversation(**found)
 
 
-def stored_characters(db: Database, prefix: str) -> int:
-    """The characters of all questions of the people whose id begins with `prefix:`."""
-    sql = (
-        "SELECT coalesce(sum(length(text)), 0) FROM messages "
-        "WHERE person >= ? AND person < ? AND person <> ''"
-    )
-    return int(value(db, sql, [f"{prefix}:", f"{prefix};"]))
-
-
 def has_asked(db: Database, person: str) -> bool:
     """Whether anything is stored that this person asked."""
     sql = "SELECT 1 FROM messages WHERE person = ? AND person <> '' LIMIT 1"

@@ -62,12 +62,19 @@ class BotSettings(Section):
         default=600,
         ge=1,
         description="The number of questions an hour that one address may ask in the web chat, in "
-        "all its sessions. For each bot process.",
+        "all its sessions.",
     )
     web_storage_mib: int = Field(
-        default=256,
+        default=1_024,
         ge=1,
-        description="MiB of questions from the web chat that are stored. Then it takes no more.",
+        description="MiB of questions and answers of the web chat that are stored. Then it takes "
+        "no more questions.",
+    )
+    key_storage_mib: int = Field(
+        default=10_240,
+        ge=1,
+        description="MiB of questions and answers of API keys that are stored. Then they are "
+        "refused.",
     )
     answer_timeout_s: int = Field(
         default=120, ge=1, description="Seconds that an answer may take in total."

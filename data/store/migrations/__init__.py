@@ -51,6 +51,7 @@ The tables:
     reply_parts                            the messages of a long answer before its last one
     api_keys                               digests of the keys for the HTTP API
     audit                                  who did what, and when
+    web_allowances                         how much an address may still ask in the web chat
     lease_clock                            what leases add to the time since the machine started
 
 `replies` is narrow, because it is counted often; the words are in `messages`. `ratings` changes in

@@ -7,14 +7,16 @@ from typing import Any
 import httpx
 import pytest
 
+from bot.answering import storage_bounds
 from bot.answering.admission import Admission, TooBusy
+from bot.answering.storage_bounds import StorageBounds
 from bot.api import auth
 from bot.console.web_bounds import TooManyQuestions, WebBounds
 from data import domains
-from data.conversations import conversations
+from data.conversations import web_allowances
 from data.feedback import feedback
 from data.people.keys import create
-from data.store.db import Store
+from data.store.db import Store, rows
 from data.store.errors import Conflict, Unavailable
 from tests.bot.conftest import Bot, answering
 from tests.data import given
@@ -196,22 +198,104 @@ async def test_classes_then_keys_and_addresses_take_turns() -> None:
 
 
 async def test_an_address_may_ask_so_much_in_an_hour(store: Store) -> None:
-    bounds = WebBounds(store, per_hour=3, storage_mib=1)
+    bounds = WebBounds(store, per_hour=3)
     for _ in range(3):
         await bounds.admit("192.0.2.1")
-    with pytest.raises(TooManyQuestions) as refused:
-        await bounds.admit("192.0.2.1")
-    assert 0 < refused.value.retry_after <= 1_201
+    for _ in range(2):
+        with pytest.raises(TooManyQuestions) as refused:
+            await bounds.admit("192.0.2.1")
+        assert 1_100 < refused.value.retry_after <= 1_201
     await bounds.admit("192.0.2.2")
 
 
-async def test_the_web_chat_stores_so_much(store: Store) -> None:
+async def test_an_hour_is_that_of_all_bot_processes_and_outlives_them(store: Store) -> None:
+    for _ in range(3):  # each with the counts of a process that has just started
+        await WebBounds(store, per_hour=3).admit("2001:db8:1:2::1")
+    with pytest.raises(TooManyQuestions):
+        await WebBounds(store, per_hour=3).admit("2001:db8:1:2::9")
+    kept = rows(store.db, "SELECT address FROM web_allowances")
+    assert len(kept) == 1
+    assert "2001" not in kept[0]["address"], "a digest"
+
+
+def test_an_allowance_grows_with_time_and_is_forgotten_when_it_is_full(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 10 * web_allowances.HOUR_US
+    monkeypatch.setattr(web_allowances, "now_us", lambda: now)
+    monkeypatch.setattr(web_allowances, "MAX_ADDRESSES", 2)
+    with store.write() as db:
+        assert [web_allowances.take(db, "a", 2) for _ in range(2)] == [0, 0]
+        half = web_allowances.HOUR_US // 2
+        assert web_allowances.take(db, "a", 2) == half + 1
+        now += half + 1
+        assert web_allowances.take(db, "a", 2) == 0
+        assert web_allowances.take(db, "a", 2) > half - 10
+        now -= web_allowances.HOUR_US  # the clock was set back
+        assert web_allowances.take(db, "a", 2) > half - 10
+        now += 3 * web_allowances.HOUR_US
+        assert web_allowances.take(db, "192.0.2.1", 2) == 0
+        assert len(rows(db, "SELECT 1 FROM web_allowances")) == 1
+        for n in range(2, 5):
+            now += 1
+            web_allowances.take(db, f"192.0.2.{n}", 2)
+        assert len(rows(db, "SELECT 1 FROM web_allowances")) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "setting"), [("web:", "web_storage_mib"), ("http:1/", "key_storage_mib")]
+)
+async def test_each_class_stores_so_many_bytes(store: Store, kind: str, setting: str) -> None:
     with store.write() as db:
         subject = domains.create(db, "helpdesk")
-        given.reply(db, subject, "web:1", "w" * 1_100_000, "No.")
-    assert conversations.stored_characters(store.db, "web") == 1_100_000
-    with pytest.raises(Unavailable, match="web_storage_mib"):
-        await WebBounds(store, per_hour=3, storage_mib=1).admit("192.0.2.1")
+        given.reply(db, subject, f"{kind}1", "\u00e9" * 300_000, "a" * 500_000)
+    bounds = StorageBounds(store, web_mib=1, key_mib=1)
+    with pytest.raises(Unavailable, match=setting):
+        await bounds.check(f"{kind}2")
+    for other in {"web:3", "http:2", "slack:T1/U1"} - {f"{kind.rstrip('1/')}3", f"{kind[:4]}:2"}:
+        await bounds.check(other)
+
+
+async def test_what_is_new_is_added_and_what_was_erased_makes_room(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bounds = StorageBounds(store, web_mib=1, key_mib=1)
+    with store.write() as db:
+        subject = domains.create(db, "helpdesk")
+        given.reply(db, subject, "web:1", "w" * 600_000, "No.")
+    await bounds.check("web:1")
+    with store.write() as db:
+        given.reply(db, subject, "web:1", "w" * 600_000, "No.")
+    await bounds.check("web:1")  # not looked up again at once
+    monkeypatch.setattr(storage_bounds, "LOOK_EVERY_S", 0.0)
+    with pytest.raises(Unavailable):
+        await bounds.check("web:1")
+    with store.write() as db:
+        db.execute("DELETE FROM messages")
+    with pytest.raises(Unavailable):
+        await bounds.check("web:1")
+    monkeypatch.setattr(storage_bounds, "RECOUNT_EVERY_S", 0.0)
+    await bounds.check("web:1")
+
+
+def test_a_full_store_refuses_keys_and_browsers(tmp_path: Any) -> None:
+    with (
+        running(FakeVllm()) as vllm,
+        answering(tmp_path, vllm, web_storage_mib=1, key_storage_mib=1) as bot,
+    ):
+        bot.write(lambda db: given.reply(db, bot.domain, "web:1", "w" * 1_100_000, "No."))
+        bot.write(lambda db: given.reply(db, bot.domain, "http:1", "w" * 1_100_000, "No."))
+        stored = len(bot.replies())
+        browser = bot.http()
+        browser.get("/")
+        asked = [
+            browser.post("/web/ask", json=QUESTION),
+            bot.http("member").post("/v1/chat/completions", json=ASK),
+            bot.http("member").post("/v1/chat/answers", json=ASK),
+        ]
+        assert [answer.status_code for answer in asked] == [503] * 3
+        assert "stored as many" in asked[0].text
+        assert len(bot.replies()) == stored
 
 
 @pytest.fixture

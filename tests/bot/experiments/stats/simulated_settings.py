@@ -9,7 +9,7 @@ The arrays are (comparisons, looks). All verdicts come from the functions that t
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,17 +121,36 @@ def states(found: Seen, terms: ExperimentDesign) -> States:
     state = decided(found.rating, rating, terms)
     if terms.version == 1:
         return state
-    failed = _mean(found.failed[1]) - _mean(found.failed[0])
-    better = rating.low - np.maximum(failed, 0) * _mean(found.rating[1]) > 0
-    worse = rating.high + np.maximum(-failed, 0) * _mean(found.rating[0]) < 0
-    answered = sum(side.w[..., 0] for side in found.thumbs_up)
-    scale = np.maximum(1, answered / np.maximum(found.raters, 1))
-    up = _interval(THUMBS_UP, found.thumbs_up, terms, scale)
-    down = _interval(THUMBS_DOWN, found.thumbs_down, terms, scale)
-    better &= (up.low > 0) & (down.high < 0)
-    worse &= (up.high < 0) & (down.low > 0)
+    verdicts = (state == BETTER) | (state == WORSE)
+    if verdicts.any():
+        state[verdicts] = _checked(found, verdicts, state[verdicts], rating, terms)
+    return state
+
+
+def _checked(
+    found: Seen, looks: Bools, state: States, rating: Interval, terms: ExperimentDesign
+) -> States:
+    """The states at these looks, at which ratings are clear, after the checks of the ratings."""
+    low, high = rating.low[looks], rating.high[looks]
+    rated, up, down, failed = (
+        (_at(a, looks), _at(b, looks))
+        for a, b in (found.rating, found.thumbs_up, found.thumbs_down, found.failed)
+    )
+    surplus = _mean(failed[1]) - _mean(failed[0])
+    better = low - np.maximum(surplus, 0) * _mean(rated[1]) > 0
+    worse = high + np.maximum(-surplus, 0) * _mean(rated[0]) < 0
+    answered = sum(side.w[..., 0] for side in up)
+    scale = np.maximum(1, answered / np.maximum(sum(side.people[..., 0] for side in rated), 1))
+    ups = _interval(THUMBS_UP, up, terms, scale)
+    downs = _interval(THUMBS_DOWN, down, terms, scale)
+    better &= (ups.low > 0) & (downs.high < 0)
+    worse &= (ups.high < 0) & (downs.low > 0)
     doubtful = ((state == BETTER) & ~better) | ((state == WORSE) & ~worse)
     return np.where(doubtful, COLLECTING, state)
+
+
+def _at(side: SequenceSide, looks: Bools) -> SequenceSide:
+    return SequenceSide(*(getattr(side, part.name)[looks] for part in fields(side)))
 
 
 def decided(
