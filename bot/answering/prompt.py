@@ -31,7 +31,12 @@ class Quoted:
     prompt and is searched with, but is never stored."""
 
     text: str = ""
-    note: str = ""  # what was read and what was not, to be shown under the answer
+    note: str = ""  # what was not read, or not wholly, to be shown under the answer
+    read: str = ""  # what was read, to be shown there as well
+
+    @property
+    def notes(self) -> str:
+        return " ".join(part for part in (self.read, self.note) if part)
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ async def _read_question(
     quoted = await question_context.read(workspace, question, place, is_new=is_new)
     if not text:
         if not addressing.unasked(workspace, question):
-            hint = f"{quoted.note} {_hint(domain)}".strip()
+            hint = f"{quoted.notes} {_hint(domain)}".strip()
             await workspace.tell(place, hint, question.response_url)
         return None
     if is_new and place.is_dm:

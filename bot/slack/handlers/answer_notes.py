@@ -33,7 +33,13 @@ async def below(
     notes = " ".join(part for part in parts if part)
     rest = ask.continues is not None
     return blocks.below_answer(
-        reply_id, notes, cut=cut, rest=rest, generated=generated, grounds=grounds
+        reply_id,
+        notes,
+        read=ask.quoted.read,
+        cut=cut,
+        rest=rest,
+        generated=generated,
+        grounds=grounds,
     )
 
 

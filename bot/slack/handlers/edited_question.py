@@ -43,6 +43,8 @@ async def offer(workspace: WorkspaceContext, body: dict[str, Any]) -> None:
 
     if not await workspace.service.store.read(wanted):
         return
+    if await workspace.roles.refused_to_act(change.team, change.user):
+        return  # they may have asked before
     place = SlackPlace(change.team, change.channel, change.thread_ts, change.user)
     edited = str((body["event"].get("message") or {}).get("edited", {}).get("ts") or "")
     value = f"{change.ts} {change.thread_ts} {edited}"

@@ -105,9 +105,10 @@ async def _read_file(
     if "\x00" in text:
         return Quoted(note=f"I can't read {file.name}: it is not text.")
     shown = text.strip()[:room]
-    how_much = "only the beginning of " if len(text.strip()) > room else ""
     quotation = _quotation(f"The attached file {file.name}", shown)
-    return Quoted(quotation, f"I read {how_much}{file.name}.")
+    if len(text.strip()) > room:
+        return Quoted(quotation, note=f"I read only the beginning of {file.name}.")
+    return Quoted(quotation, read=f"I read {file.name}.")
 
 
 def _is_text(file: AttachedFile) -> bool:
@@ -163,4 +164,5 @@ def _joined(parts: Sequence[Quoted]) -> Quoted:
     return Quoted(
         "\n\n".join(part.text for part in parts if part.text),
         " ".join(part.note for part in parts if part.note),
+        " ".join(part.read for part in parts if part.read),
     )

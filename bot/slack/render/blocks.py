@@ -110,15 +110,18 @@ def below_answer(
     reply_id: str,
     note: str = "",
     *,
+    read: str = "",
     cut: bool = False,
     rest: bool = False,
     generated: bool = True,
     grounds: Sequence[Block] = (),
 ) -> list[Block]:
-    """The blocks under an answer: a note about a problem, if any, what the answer rests on, the 👍
-    and 👎 buttons, and Regenerate. An answer that was `cut` also gets Continue. The `rest` of an
-    answer can't be regenerated, nor can one that no model `generated`."""
+    """The blocks under an answer: a note about a problem, if any, what was `read` with the
+    question, what the answer rests on, the 👍 and 👎 buttons, and Regenerate. An answer that was
+    `cut` also gets Continue. The `rest` of an answer can't be regenerated, nor can one that no
+    model `generated`."""
     notes = [context(f":warning: {escape(note)}")] if note else []
+    notes += [context(f":page_facing_up: {escape(read)}")] if read else []
     follow_ups = [_button(CONTINUE, "Continue", reply_id, "primary")] if cut else []
     if generated and not rest:
         follow_ups.append(_button(REGENERATE, "Regenerate", reply_id))

@@ -252,6 +252,27 @@ async def test_an_answer_can_be_regenerated_and_a_question_edited(bot: Bot) -> N
         assert await page.js("document.activeElement.id") == "question"
 
 
+async def test_a_refused_regenerate_offers_no_retry_and_keeps_the_answer(bot: Bot) -> None:
+    """The same request would be refused again; the question is fine and stays where it is."""
+    async with browser.page() as page:
+        await opened(page, bot)
+        await ask(page, "Why?")
+        await page.wait(ANSWER)
+        bot.write(lambda db: db.execute("UPDATE replies SET person = 'web:another'"))
+        await page.js("document.querySelector('.regenerate').click()")
+        await page.wait("document.querySelector('.problem:not([hidden])')")
+        assert "somebody else" in await page.js(
+            "document.querySelector('.problem:not([hidden]) span').textContent"
+        )
+        retries = await page.js(
+            "[...document.querySelectorAll('.problem:not([hidden]) .again')]"
+            ".map((button) => button.offsetParent !== null)"
+        )
+        assert retries == [False], "there, but not shown"
+        assert await page.js("document.getElementById('question').value") == ""
+        assert await page.js("document.querySelectorAll('.from-person').length") == 1
+
+
 async def test_the_chats_of_a_browser_are_listed_and_can_go_on(bot: Bot) -> None:
     async with browser.page() as page:
         await opened(page, bot)

@@ -31,7 +31,8 @@ async def test_a_text_file_is_read_as_part_of_the_question(bot: Bot) -> None:
     expected = "The attached file error.log:\n> line one\n> E42: disk is full\n\nWhat does this"
     assert asked(bot).startswith(expected)
     (answer,) = bot.slack.in_thread("DU2", question.ts)
-    assert "I read error.log." in answer.notes
+    assert ":page_facing_up: I read error.log." in answer.notes
+    assert ":warning:" not in answer.notes
     stored = str([bot.rows(f"SELECT * FROM {t}") for t in ("messages", "questions")])
     assert "E42" not in stored
     assert "error.log" not in stored
@@ -55,7 +56,7 @@ async def test_what_is_not_read_is_said_under_the_answer(
     file = bot.slack.send_file(name, content, mimetype)
     question = await ask_with(bot, "What does the attached file say?", file)
     (answer,) = bot.slack.in_thread("DU2", question.ts)
-    assert note in answer.notes
+    assert f":warning: {note}" in answer.notes
     assert ("> word" in asked(bot)) is (name == "half.txt")
 
 

@@ -10,6 +10,7 @@ import pytest
 from bot.slack import app as front
 from bot.slack.handlers import home
 from bot.slack.inbound import permission
+from bot.slack.render import blocks
 from bot.slack.render.admin_forms import Origin
 from bot.slack.workspace import manifest
 from data.people import roles
@@ -128,7 +129,7 @@ KINDS: dict[str, Callable[[Bot, Message, str], Awaitable[None]]] = {
     "Teach this": shortcut,
     "Teach form": teach,
     "Teach more": button("teach_more", "{reply}"),
-    "Regenerate": button("regenerate", "{reply}"),
+    "Regenerate": button(blocks.REGENERATE, "{reply}"),
     "Ask a person": button("want-person", "{reply}"),
     "Did it help": button("home_helped:yes", "yes:{reply}"),
     "command button": button("command:x", "retrain"),
