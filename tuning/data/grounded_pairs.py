@@ -156,8 +156,6 @@ class GroundedPairs:
             _Unanswered(pair, question_of(pair))
             for pair in pairs
             if asked.find(pair.prompt) is None
-            for pair in pairs
-            if asked.find(pair.prompt) is None
         ]
 
 

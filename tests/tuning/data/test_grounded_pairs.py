@@ -18,9 +18,11 @@ from data.store.errors import Invalid
 from tests.tuning.data.test_training_set import parent_of
 from tuning.data import frozen_references
 from tuning.data.examples import Example
+from tuning.data.grounded_pairs import GroundedPairs
 from tuning.data.run_inputs import RunInputs
 from tuning.data.training_set import TrainingSet, prepare_training_set
 from tuning.evaluation import eval_sets
+from tuning.recipe.recipe import Recipe
 
 STOPS = frozenset({2})
 ALONE = {"references": 2, "missing_share": 0.0, "refusal_share": 0.0, "reading_share": 0.0}
@@ -293,3 +295,16 @@ def test_the_pair_itself_is_no_reference_in_the_evaluation(
     for asked in sets.asked("replay"):
         assert f"Q: {asked.text}\n" not in asked.messages[-1]["content"]
         assert "Q: " in asked.messages[-1]["content"]
+
+
+def test_each_question_without_an_answer_is_drawn_from_once(
+    store: Store, settings: Settings, domain: Domain, search: PairSearch
+) -> None:
+    teach(store, domain, range(4))
+    inputs = inputs_of(store, domain, references=2)
+    found = frozen_references.of_run(store.db, search, settings, inputs, 2)
+    grounded = GroundedPairs(found, Recipe(references=2), lambda *_: pytest.fail("none is made"))
+    grounded.prepare(datasets.pairs_of(store.db, inputs.dataset.id, "train"))
+
+    asked = [refused.pair.prompt for refused in grounded._refused]
+    assert len(asked) == len(set(asked)) > 100
