@@ -12,8 +12,8 @@ An answer in other words is right (`equivalent`) if all of this is true:
   nor in the question.
 
 An answer that declines is `refused`, unless the expected answer declines, too; every other answer
-is `wrong`. `tests/tuning/evaluation/labelled_answers.jsonl` holds 200 answers that were labelled by
-hand, and the tests measure the rule on them.
+is `wrong`. `tests/tuning/evaluation` holds 200 answers that were written to try the rule, and 431
+of tuned adapters, all labelled by hand; the tests measure the rule on them (benchmarks/RESULTS.md).
 """
 
 import re

@@ -8,6 +8,7 @@ import pytest
 from tuning.evaluation.right_answers import RIGHT, judge, shares, summary
 
 LABELLED = Path(__file__).with_name("labelled_answers.jsonl")
+OF_MODELS = Path(__file__).with_name("labelled_model_answers.jsonl")
 
 
 def test_the_rule_agrees_with_people() -> None:
@@ -20,6 +21,19 @@ def test_the_rule_agrees_with_people() -> None:
     assert len(found) > 200
     assert both / sum(said) > 0.9  # precision
     assert both / sum(r["right"] for r in found) > 0.88  # recall
+
+
+def test_the_rule_agrees_with_people_on_answers_of_models() -> None:
+    """431 answers of two tuned adapters to golden, held-out and training questions of the demo
+    domain, read and labelled by hand after the rule was finished. Right: somebody who follows the
+    answer gets what the question asks, and nothing in it misleads them."""
+    found = [json.loads(line) for line in OF_MODELS.read_text(encoding="utf-8").splitlines()]
+    said = [judge(r["answer"], r["expected"], r["question"]) in RIGHT for r in found]
+    both = sum(s and r["right"] for s, r in zip(said, found, strict=True))
+
+    assert len(found) > 400
+    assert both == sum(said)  # nothing wrong passes as right
+    assert both / sum(r["right"] for r in found) > 0.98
 
 
 @pytest.mark.parametrize(
