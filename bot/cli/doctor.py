@@ -65,6 +65,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         _store,
         _disk,
         _base_model,
+        _languages,
         _tuning,
         _engine,
         _replicas,
@@ -141,6 +142,37 @@ def _base_model(settings: Settings) -> Iterator[Finding]:
         note = f"{model} is downloaded from a model hub at the first start"
         remedy = "Without internet access, copy the model here and set [base] model to its folder."
         yield Finding("Base model", "note", note, remedy)
+
+
+def _languages(settings: Settings) -> Iterator[Finding]:
+    """Whether the base and the encoder suit the language of each domain's pairs."""
+    from data import domains
+    from data.bases import language_fit
+    from data.search.encoder import EncoderFailed
+    from data.search.search import PairSearch
+    from data.store.db import Store
+
+    if not settings.store_path.exists():
+        return
+    try:
+        with Store(settings.store_path) as store:
+            search = PairSearch(store, settings.search)
+            for domain in domains.list_domains(store.db):
+                fit = language_fit.of_domain(store.db, domain.id, settings)
+                if fit is not None:
+                    yield _fit(f"Base for {domain.name}", fit.sentence(domain.name), fit.suits)
+                found = search.check_language(domain)
+                if found is not None:
+                    yield _fit(f"Encoder for {domain.name}", found.sentence(domain), found.suits)
+    except EncoderFailed as error:
+        yield Finding("Encoder", "missing", str(error))
+    except UnderstudyError:
+        return  # `_store` reports it
+
+
+def _fit(name: str, sentence: str, suits: bool) -> Finding:
+    found, _, remedy = sentence.partition(". ")
+    return Finding(name, "ok" if suits else "note", found.rstrip("."), remedy)
 
 
 def _tuning(settings: Settings) -> Iterator[Finding]:

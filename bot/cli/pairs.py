@@ -349,9 +349,10 @@ def _saved(report: "ImportReport", file: Path) -> str:
 
 def _make_searchable(app: App, subject: domains.Domain) -> None:
     """Encode the pairs of a small domain, so that the first question finds them by meaning; those
-    of a large one are encoded while the bot runs. Warn if the encoder cannot be used, or does not
-    know the language of the pairs."""
+    of a large one are encoded while the bot runs. Warn if the encoder cannot be used, or if it or
+    the base model does not know the language of the pairs."""
     from bot.cli.search import read_new_pairs
+    from data.bases import language_fit
     from data.pairs import pairs as pair_store
     from data.search.encoder import EncoderFailed
     from data.search.search import PairSearch
@@ -365,6 +366,9 @@ def _make_searchable(app: App, subject: domains.Domain) -> None:
             terminal.echo(found.sentence(subject), err=True)
     except EncoderFailed as error:
         terminal.echo(f"{subject.name} is searched by words. {error}", err=True)
+    fit = language_fit.of_domain(app.store.db, subject.id, app.settings)
+    if fit is not None and not fit.suits:
+        terminal.echo(fit.sentence(subject.name), err=True)
 
 
 def _seen(names: tuple[str, ...], questions: int = 1) -> str:

@@ -8,6 +8,7 @@ from sqlite_utils import Database
 
 from data.adapters import registry
 from data.adapters.registry import Adapter
+from data.bases import language_fit
 from data.config import base_precision
 from data.config.settings import Settings
 from data.domains import Domain
@@ -40,6 +41,7 @@ class RetrainPlan:
     steps: int | None  # approximate number of optimiser steps
     nothing_new: bool
     trainings: int = 0  # of a sweep or cross-validation before the run; 0: none
+    language: str = ""  # whether the base suits the pairs' language; '' if it does, or is unknown
 
 
 def check(asked: dict[str, Any], *, full: bool, parent: Adapter | None) -> None:
@@ -96,6 +98,7 @@ def plan(
         recipe_search_space.overrides(asked),
         measured=bool(parent or tried.folds or counted.measured),
     )
+    fit = language_fit.of_domain(db, domain.id, settings)
     return RetrainPlan(
         domain=domain.name,
         parent=parent.name if parent else None,
@@ -109,6 +112,7 @@ def plan(
         steps=steps,
         nothing_new=new == held_out,
         trainings=len(tried.trials) if tried else 0,
+        language=fit.sentence(domain.name) if fit is not None and not fit.suits else "",
     )
 
 
@@ -136,7 +140,7 @@ def describe(found: RetrainPlan) -> list[str]:
             f"To choose the values, it would first train {found.trainings} times, each about as "
             "long."
         )
-    return said
+    return [*said, found.language] if found.language else said
 
 
 def _main_values(recipe: "Recipe", asked: dict[str, Any], parent: Adapter | None) -> dict[str, Any]:

@@ -5,4 +5,5 @@
 - `control_tokens`: the tokens of a base that begin or end turns
 - `digest`: what a base model consists of, and whether an adapter belongs to it
 - `folders`: where base models are kept, and what is recorded beside each one
+- `language_fit`: whether a base suits the language of a domain's pairs, by its tokenizer
 """
