@@ -119,7 +119,7 @@ class Chaos:
     askers: Askers
     admin: Admin
     trouble: Trouble
-    always: invariants.Always = field(default_factory=invariants.Always)
+    always: invariants.Always
     rest_s: float | None = None  # from the last trouble until everything was well; None: never
     not_well: str = ""
 
@@ -149,6 +149,7 @@ class Chaos:
         while True:
             with contextlib.suppress(UnderstudyError, sqlite3.Error):
                 self.always.check(self.store.db)
+            await asyncio.to_thread(self.always.check_processes)
             await asyncio.sleep(LOOK_S)
 
     async def _rest(self) -> None:
@@ -229,7 +230,8 @@ async def cause_chaos(
         def flood() -> None:
             askers.floods += 1
 
-        chaos = Chaos(store, askers, admin, Trouble(up.pid, seed + 2, flood))
+        trouble, always = Trouble(up.pid, seed + 2, flood), invariants.Always(settings.home)
+        chaos = Chaos(store, askers, admin, trouble, always)
         await chaos.run(seconds)
     return chaos
 

@@ -1,7 +1,9 @@
 """What must hold in a store, whatever happens to the processes that write it."""
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from load import Asked
@@ -12,13 +14,16 @@ from data.feedback import feedback
 from data.store.db import rows
 from data.store.errors import NotFound
 
+NOTICE_S = 60.0
+
 
 @dataclass
 class Always:
-    """Checked all the time: one owner a run, one live version and one open run a domain."""
+    """Checked all the time: one live version and one open run a domain, one process a run."""
 
-    owners: dict[int, tuple[int, str]] = field(default_factory=dict)  # run -> attempt, worker
+    home: Path
     broken: set[str] = field(default_factory=set)
+    _both: dict[str, float] = field(default_factory=dict)  # run -> since when two processes do it
 
     def check(self, db: Database) -> None:
         for table, what in (
@@ -28,13 +33,30 @@ class Always:
             sql = f"SELECT domain_id FROM {table} GROUP BY domain_id HAVING count(*) > 1"  # noqa: S608
             for found in rows(db, sql):
                 self.broken.add(f"domain {found['domain_id']} has two {what}")
-        for run in rows(db, "SELECT id, attempts, worker FROM runs WHERE state = 'running'"):
-            attempt, worker = self.owners.get(run["id"], (0, ""))
-            if run["attempts"] < attempt:
-                self.broken.add(f"run {run['id']} went back to attempt {run['attempts']}")
-            if run["attempts"] == attempt and run["worker"] != worker:
-                self.broken.add(f"attempt {attempt} of run {run['id']} has two owners")
-            self.owners[run["id"]] = run["attempts"], run["worker"]
+
+    def check_processes(self) -> None:
+        """One that has lost its run may take a while to notice, and to end."""
+        now, doing = time.monotonic(), runs_in_progress(self.home)
+        two = {run for run, workers in doing.items() if len(workers) > 1}
+        self._both = {run: self._both.get(run, now) for run in two}
+        for run, since in self._both.items():
+            if now - since > NOTICE_S:
+                self.broken.add(f"run {run} is done by {' and by '.join(sorted(doing[run]))}")
+
+
+def runs_in_progress(home: Path) -> dict[str, set[str]]:
+    """Run -> the workers for which a process does it that is not stopped."""
+    found: dict[str, set[str]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            state = (folder / "stat").read_text().rsplit(")", 1)[1].split()[0]
+        except OSError:
+            continue
+        if "tuning.worker.child" in words and any(str(home) in w for w in words) and state != "T":
+            run, worker = (words[words.index(name) + 1] for name in ("--run", "--worker"))
+            found.setdefault(run, set()).add(worker)
+    return found
 
 
 def answers(db: Database, asked: list[Asked]) -> Iterator[str]:
