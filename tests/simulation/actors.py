@@ -212,14 +212,16 @@ class Serve(Actor):
         for replica in self.replicas:
             replica.local = False
         self._next = [0.0] * len(self.replicas)
-        self.hung_looks = [0] * len(self.replicas)  # at an engine that hangs
-        self.hung_since = [0.0] * len(self.replicas)
+        self.hung_looks: list[list[float]] = [[] for _ in self.replicas]  # at one that hangs
         self._beat = -1e9
 
     def notices_hang(self, number: int) -> bool:
         """Whether the engine has been seen to hang for so long that it may not count as ready."""
-        silent = self.system.world.clocks.since_boot - self.hung_since[number]
-        return self.hung_looks[number] > 3 and silent > 60
+        looks = self.hung_looks[number]
+        late = [
+            at for at in looks if at - looks[0] > 2 * self.system.settings.serving.probe_after_s
+        ]
+        return len(late) > 3 and late[-1] - late[0] > 10  # a heartbeat tells what failed to be told
 
     def step(self) -> None:
         now = self.system.world.clocks.since_boot
@@ -234,9 +236,7 @@ class Serve(Actor):
             if self._next[number] <= now:
                 self._next[number] = now + replica.look()
                 hangs = engine.hangs and engine.health and not self.system.world.disk.full
-                self.hung_looks[number] = self.hung_looks[number] + 1 if hangs else 0
-                if self.hung_looks[number] == 1:
-                    self.hung_since[number] = now
+                self.hung_looks[number] = [*self.hung_looks[number], now] if hangs else []
 
 
 class Bot(Actor):
