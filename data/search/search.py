@@ -345,37 +345,51 @@ class PairSearch:
     ) -> SearchResult:
         index = self._indexes[request.domain.id]
         queries = follow_ups.queries(encoded)
-        found = index.best(queries, request.limit + SPARE_FACTS, request.without)
-        candidates = follow_ups.merged(found)
-        pairs = _read(db, encoder, index, candidates, queries)
+        answers = follow_ups.answers(request.earlier) if len(queries) > 1 else []
+        facts = request.limit + SPARE_FACTS + len(answers)
+        found = index.best(queries, facts, request.without)
+        pairs, similar = _read(db, encoder, index, follow_ups.all_of(found), queries)
         pairs = _as_valid_now(db, request, pairs)
+        found = [[c for c in some if c.pair_id in pairs] for some in found]
+        said = {
+            c.fact
+            for c in follow_ups.all_of(found)
+            if follow_ups.was_said(pairs[c.pair_id]["response"], answers)
+        }
+        said -= follow_ups.asked_again(found[0], similar)
+        query, likely = _surest(encoder, found, similar, said)
         references = _one_for_each_fact(
             (
-                Reference(**pair, score=c.score)
-                for c in candidates
-                if (pair := pairs.get(c.pair_id)) is not None
+                Reference(**pairs[c.pair_id], score=c.score)
+                for c in follow_ups.merged(found, query, said)
             ),
             request.limit,
         )
-        return SearchResult(
-            references, "encoder", encoder.digest, _confidence(encoder, references, found)
-        )
+        return SearchResult(references, "encoder", encoder.digest, likely)
 
 
-def _confidence(
+def _surest(
     encoder: SentenceEncoder,
-    references: Sequence[Reference],
     found: Sequence[Sequence[Candidate]],
-) -> float | None:
-    """How likely the first reference answers. Within a conversation, its facts are those that the
-    light mixture found, which chose the first reference."""
+    similar: "dict[int, np.ndarray]",
+    said: Collection[int],
+) -> tuple[int, float | None]:
+    """Which query says what comes first, and how likely that answers: the surest one. Where the
+    confidence is not known, it is the light mixture."""
     calibration = confidence.shipped(encoder.digest)
-    if calibration is None or not references:
-        return None
-    of_fact: dict[int, float] = {}
-    for candidate in found[min(1, len(found) - 1)]:
-        of_fact.setdefault(candidate.fact, candidate.score)
-    return calibration.confidence(references[0].similarity, list(of_fact.values()))
+    likely = []
+    for query in follow_ups.CHOOSING if len(found) > 1 else (0,):
+        chosen = [c for c in found[query] if c.fact not in said]
+        if calibration is not None and chosen:
+            of_fact: dict[int, float] = {}
+            for candidate in chosen:
+                of_fact.setdefault(candidate.fact, candidate.score)
+            similarity = float(similar[chosen[0].pair_id][query])
+            likely.append((calibration.confidence(similarity, list(of_fact.values())), query))
+    if likely:
+        best, query = max(likely, key=lambda each: each[0])
+        return query, best
+    return min(follow_ups.LIGHT, len(found) - 1), None
 
 
 def _read(
@@ -384,8 +398,9 @@ def _read(
     index: DomainIndex,
     candidates: list[Candidate],
     queries: "np.ndarray",
-) -> dict[int, Row]:
-    """The candidates as the store holds them now, with their similarity, by id."""
+) -> "tuple[dict[int, Row], dict[int, np.ndarray]]":
+    """The candidates as the store holds them now, with their similarity, by id; and by id, the best
+    similarity of each query and a prompt of the same fact."""
     import numpy as np
 
     sql = (
@@ -406,7 +421,7 @@ def _read(
             continue
         known.append(pair)
     if not known:
-        return {}
+        return {}, {}
     matrix = np.stack(prompts)
     best_alone = float((matrix @ queries[0]).max())
     of_fact: dict[str, float] = {}
@@ -414,7 +429,13 @@ def _read(
         known, follow_ups.similarities(queries, matrix, best_alone), strict=True
     ):
         of_fact[pair["fact"]] = max(similarity, of_fact.get(pair["fact"], -1.0))
-    return {p["pair_id"]: {**p, "similarity": of_fact[p["fact"]]} for p in known}
+    similar: dict[str, np.ndarray] = {}
+    for pair, each in zip(known, matrix @ queries.T, strict=True):
+        similar[pair["fact"]] = np.maximum(each, similar.get(pair["fact"], each))
+    return (
+        {p["pair_id"]: {**p, "similarity": of_fact[p["fact"]]} for p in known},
+        {p["pair_id"]: similar[p["fact"]] for p in known},
+    )
 
 
 def _as_valid_now(db: Database, request: _Request, pairs: dict[int, Row]) -> dict[int, Row]:

@@ -37,15 +37,50 @@ def candidates(*facts: int) -> list[Candidate]:
     return [Candidate(10 * fact + n, fact, 1.0) for fact in facts for n in (0, 1)]
 
 
-def test_the_light_mixture_comes_first_then_both_others_by_turns() -> None:
-    merged = follow_ups.merged([candidates(1, 2, 3), candidates(5, 1), candidates(4, 1, 5)])
+def test_the_chosen_query_says_what_comes_first_then_both_others_by_turns() -> None:
+    found = [candidates(1, 2, 3), candidates(5, 1), candidates(4, 1, 5)]
 
-    assert [c.pair_id for c in merged][:5] == [50, 10, 40, 20, 30]
+    merged = follow_ups.merged(found, follow_ups.EVEN, said=())
+    assert [c.pair_id for c in merged][:4] == [40, 10, 20, 30]
     assert len({c.pair_id for c in merged}) == len(merged) == 10
+
+    assert [c.pair_id for c in follow_ups.merged(found, follow_ups.LIGHT, ())][:2] == [50, 10]
+
+
+def test_what_was_said_comes_last() -> None:
+    found = [candidates(1, 2, 3), candidates(1, 2), candidates(1, 3)]
+
+    merged = follow_ups.merged(found, follow_ups.EVEN, said={1})
+
+    assert [c.pair_id for c in merged] == [30, 20, 21, 31, 10, 11]
 
 
 def test_a_single_question_keeps_its_order() -> None:
-    assert follow_ups.merged([candidates(3, 1)]) == candidates(3, 1)
+    assert follow_ups.merged([candidates(3, 1)], 0, ()) == candidates(3, 1)
+
+
+def test_an_answer_was_said_however_it_was_introduced() -> None:
+    earlier = [
+        Message("assistant", "We open at 9."),
+        Message("user", "And on Sundays?"),
+        Message("assistant", "I am not sure:\n\nOn Sundays we open at 10."),
+        Message("user", "Thanks!"),
+        Message("assistant", "You are welcome."),
+    ]
+    answers = follow_ups.answers(earlier)
+
+    assert len(answers) == 2
+    assert follow_ups.was_said("On Sundays  we open at 10.", answers)
+    assert not follow_ups.was_said("On Mondays we are closed.", answers)
+    assert not follow_ups.was_said("We open at 9.", answers)  # two answers ago
+
+
+def test_only_a_clear_question_asks_again() -> None:
+    alone = candidates(2, 1)
+
+    assert follow_ups.asked_again(alone, {20: np.float32([0.8, 0.9, 0.9])}) == {2}
+    assert follow_ups.asked_again(alone, {20: np.float32([0.4, 0.9, 0.9])}) == set()
+    assert follow_ups.asked_again([], {}) == set()
 
 
 def test_a_mixture_never_makes_a_question_more_similar_than_it_is_to_any_prompt() -> None:
