@@ -89,7 +89,7 @@ class Result:
 # -- quality ---------------------------------------------------------------------------------------
 
 
-def quality(folder: Path, encoder: str, tested: Path) -> dict[str, Any]:
+def quality(folder: Path, encoder: str, tested: Path, only: str) -> dict[str, Any]:
     workshop = lines(tested / "test.jsonl")
     title = tested.name.replace("bicycle_workshop", "workshop").replace("_", " ")
     sets: dict[str, tuple[Path, list[Asked] | None]] = {
@@ -117,6 +117,7 @@ def quality(folder: Path, encoder: str, tested: Path) -> dict[str, Any]:
         kind: [Asked(q["question"]) for q in workshop if q["kind"] == kind]
         for kind in ("off_topic", "near_miss")
     }
+    sets = {name: each for name, each in sets.items() if only in name}
     found: dict[str, Any] = {}
     quoted = []
     table = []
@@ -378,6 +379,7 @@ def main() -> None:
     parser.add_argument("--skip-cost", action="store_true")
     parser.add_argument("--encoder", default="minilm", help="[search] encoder, for the quality")
     parser.add_argument("--domain", type=Path, default=WORKSHOP, help="in place of the workshop")
+    parser.add_argument("--only", default="", help="only sets of questions whose name has this")
     options = parser.parse_args()
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
@@ -385,7 +387,7 @@ def main() -> None:
         if not options.skip_cost:
             figures |= costs(folder, options.sizes)
         if not options.skip_quality:
-            figures["quality"] = quality(folder, options.encoder, options.domain)
+            figures["quality"] = quality(folder, options.encoder, options.domain, options.only)
     report.finish(benchmark="search", **figures)
 
 

@@ -29,5 +29,7 @@ transaction. This package imports nothing else of the project.
 - `private_files`: keeps the home folder from the other users of the machine
 - `processes`: child processes that do not outlive their parent
 - `retry`: retrying with backoff, sync and async
+- `whole_folders`: folders that are there completely or not at all
+- `wheels`: downloads wheels with a pinned checksum from the Python package index
 - `visible_text`: shows control and bidirectional characters as symbols
 """

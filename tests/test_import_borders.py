@@ -35,9 +35,12 @@ MAY_IMPORT: dict[str, str] = {
     "data.slack": "data.store",
     "data.conversations": "data.store data.visible_text",
     "data.adapters": "data.domains data.lora_limits data.store",
-    "data.bases": "data.adapters data.config data.search data.store",
+    "data.wheels": "data.store",
+    "data.whole_folders": "data.store",
+    "data.bases": "data.adapters data.config data.search data.store data.wheels",
     "data.pairs": "data.conversations data.domains data.people data.store data.visible_text",
-    "data.search": "data.config data.domains data.engine_http data.pairs data.store",
+    "data.search": "data.config data.domains data.engine_http data.pairs data.store data.wheels "
+    "data.whole_folders",
     "data.experiments": "data.adapters data.domains data.people data.store",
     "data.feedback": "data.conversations data.domains data.experiments data.pairs data.people "
     "data.store data.visible_text",

@@ -22,6 +22,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from data.search.onnx_encoder import plain_tokenizer
 from data.store.errors import Invalid, UnderstudyError
 
 OPSET = 17
@@ -45,10 +46,7 @@ def export(source: Path, out: Path) -> None:
 
 
 def _write_tokenizer(source: Path, out: Path) -> None:
-    """Without the truncation and padding that the source may ask for: the caller decides."""
-    tokenizer = json.loads(_text(source, "tokenizer.json"))
-    tokenizer |= {"truncation": None, "padding": None}
-    text = json.dumps(tokenizer, ensure_ascii=False, separators=(",", ":"))
+    text = plain_tokenizer(_text(source, "tokenizer.json"))
     (out / "tokenizer.json").write_text(text, encoding="utf-8")
 
 

@@ -1,10 +1,11 @@
 """Fits how likely the best pair answers a question: `python -m tools.fit_confidence ENCODER`.
 
-ENCODER is a folder that `tools.export_encoder` wrote; `confidence.json` is written into it. The
-questions are those of the organisations that `tools.tune_encoder` leaves out, each with its answer
-and, a second time, with the fact that answers it taken out, and off-topic ones. What is predicted
-is whether the best fact answers. It is a logistic regression (Newton's method, with a small
-penalty); the thresholds are chosen on predictions for organisations that were left out of the fit.
+ENCODER is a folder that `tools.export_encoder` wrote, or one of an added encoder;
+`confidence.json` is written into it. The questions are those of the organisations that
+`tools.tune_encoder` leaves out, each with its answer and, a second time, with the fact that answers
+it taken out, and off-topic ones. What is predicted is whether the best fact answers. It is a
+logistic regression (Newton's method, with a small penalty); the thresholds are chosen on
+predictions for organisations that were left out of the fit.
 """
 
 import argparse
@@ -19,8 +20,8 @@ import numpy as np
 
 from data.search import confidence
 from data.search.confidence import FACTS, SIGNALS
+from data.search.encoder import SentenceEncoder, open_folder
 from data.search.index import RESPONSE_WEIGHT
-from data.search.onnx_encoder import OnnxEncoder
 from data.store.errors import UnderstudyError
 from tools import tune_encoder
 from tools.tune_encoder import HELD_OUT, Organisation
@@ -45,7 +46,7 @@ class FoundExample:
     right: bool
 
 
-def searched(encoder: OnnxEncoder, organisation: Organisation) -> list[FoundExample]:
+def searched(encoder: SentenceEncoder, organisation: Organisation) -> list[FoundExample]:
     """All questions of an organisation, and some that are off topic."""
     names = list(organisation.facts)
     pairs = [
@@ -134,7 +135,7 @@ def thresholds(some: Sequence[FoundExample], likely: np.ndarray) -> tuple[float,
 
 def make(folder: Path) -> None:
     """Fit, and write `confidence.json`."""
-    encoder = OnnxEncoder(folder)
+    encoder = open_folder(folder)
     organisations = [o for o in tune_encoder.organisations() if o.name in HELD_OUT]
     some = [found for o in organisations for found in searched(encoder, o)]
     usual_score = float(np.median([s.scores[-1] for s in some]))

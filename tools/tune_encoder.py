@@ -24,7 +24,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch.nn import functional
@@ -111,6 +111,14 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
+class TrainableEncoder(Protocol):
+    """Turns texts into vectors of length 1 that gradients flow through."""
+
+    def encode(self, texts: Sequence[str]) -> torch.Tensor:
+        """Float32, shape (texts, dimensions)."""
+        ...
+
+
 class Tuned:
     """The encoder while it learns: texts to vectors of length 1."""
 
@@ -174,7 +182,9 @@ def _padded(some: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def scores(
-    encoder: Tuned, facts: Sequence[tuple[tuple[str, ...], str]], questions: Sequence[str]
+    encoder: TrainableEncoder,
+    facts: Sequence[tuple[tuple[str, ...], str]],
+    questions: Sequence[str],
 ) -> torch.Tensor:
     """The score of each question with the best pair of each fact, shape (questions, facts)."""
     pairs = [
@@ -190,7 +200,7 @@ def scores(
 
 
 def loss_of(
-    encoder: Tuned,
+    encoder: TrainableEncoder,
     organisation: Organisation,
     limit: torch.Tensor,
     others: Sequence[str],

@@ -9,6 +9,7 @@
 - `context`: shared by all commands: settings, store, actor, output formats, renamed commands
 - `doctor`: `understudy doctor`: checks everything that an installation needs
 - `domains`: `understudy domains`: domains, their system prompts, Slack channels and policies
+- `encoders`: `understudy encoder`: add encoders to the home folder, and list them
 - `feedback`: `understudy feedback`: raters, and the quarantine for their ratings
 - `follow`: shows the progress of a tuning run in the terminal
 - `init`: `understudy init`: writes a settings file and creates an empty store
@@ -17,6 +18,7 @@
 - `pairs`: `understudy pairs`: import, export and review training pairs
 - `people`: `understudy people` and `understudy forget`: a person's data, consent and erasure
 - `processes`: `understudy up`, and its parts `serve`, `worker` and `bot`
+- `progress_line`: a line in the terminal that says what is being done
 - `replicas`: `understudy replicas`: list engine replicas, and restart them without downtime
 - `runs`: `understudy runs`: list, show, resume and cancel tuning runs
 - `search`: `understudy search DOMAIN QUESTION`: the approved pairs that bear on a question
@@ -54,6 +56,7 @@ COMMANDS = {  # module, help; without help: that of the registry (`bot/commands/
     "status": ("bot.cli.status", ""),
     "doctor": ("bot.cli.doctor", "Check the installation, and say how to fix it."),
     "base": ("bot.cli.base_models", "Add, list and check base models."),
+    "encoder": ("bot.cli.encoders", "Add and list sentence encoders for the search."),
     "domains": ("bot.cli.domains", "Manage domains, the topics the bot answers."),
     "pairs": ("bot.cli.pairs", "Import, export and review training pairs."),
     "unanswered": ("bot.cli.unanswered", "Answer the questions that the bot declined."),

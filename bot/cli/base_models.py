@@ -9,6 +9,7 @@ import click
 
 from bot.cli import terminal
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
+from bot.cli.progress_line import ProgressLine
 
 if TYPE_CHECKING:
     from tuning.bases.checking import BaseCheck
@@ -39,7 +40,7 @@ def add(app: App, source: str, name: str | None, as_json: bool) -> None:
         if there.is_dir():
             terminal.echo(f"{source} is here already, in {there}.", err=as_json)
             return print_json(folders.record_of(there)) if as_json else None
-    with _progress(quiet=as_json) as progress:
+    with ProgressLine(quiet=as_json) as progress:
         progress("Loading PyTorch", None)
         with _needs_tuning():
             from tuning.bases import adding
@@ -103,7 +104,7 @@ def check(app: App, model: str | None, as_json: bool) -> None:
     """
     app.base = model or ""
     settings = app.settings
-    with _progress(quiet=as_json) as progress:
+    with ProgressLine(quiet=as_json) as progress:
         progress("Loading PyTorch", None)
         with _needs_tuning():
             from tuning.bases import checking
@@ -163,30 +164,6 @@ def _needs_tuning() -> Iterator[None]:
         ) from error
 
 
-class _progress:
-    """A line in the terminal that says what is being done; nothing when `quiet`."""
-
-    def __init__(self, *, quiet: bool) -> None:
-
-        self.console = terminal.console(stderr=True, quiet=quiet)
-        self.status = self.console.status("")
-        self.shown = ""
-
-    def __enter__(self) -> "_progress":
-        self.status.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.status.stop()
-
-    def __call__(self, what: str, share: float | None) -> None:
-        text = what if share is None else f"{what}: {share:.0%}"
-        self.status.update(text)
-        if what != self.shown and not self.console.is_terminal:
-            self.console.print(what, highlight=False)
-        self.shown = what
-
-
 @base.command()
 @click.argument("name", required=False)
 @click.option(
@@ -213,7 +190,7 @@ def reading(
     settings = app.settings
     if name is not None:
         settings = settings.model_copy(update={"base": settings.base.named(name)})
-    with _progress(quiet=as_json) as progress:
+    with ProgressLine(quiet=as_json) as progress:
         progress("Loading PyTorch", None)
         from tuning.bases import reading as trainer
 

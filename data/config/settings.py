@@ -23,7 +23,7 @@ from data.config.sections.base_model import BASES, NAME, POCKET, BaseModelSettin
 from data.config.sections.bot import BotSettings
 from data.config.sections.fields import LAST_PORT, Section
 from data.config.sections.gate import GateSettings
-from data.config.sections.search import SearchSettings
+from data.config.sections.search import ENCODERS, SearchSettings
 from data.config.sections.serving import ServingSettings
 from data.config.sections.slack import SlackSettings
 from data.config.sections.tuning import TuningSettings
@@ -31,6 +31,7 @@ from data.store.errors import Invalid
 
 __all__ = [
     "BASES",
+    "ENCODERS",
     "FILE_NAME",
     "NAME",
     "POCKET",
@@ -157,8 +158,10 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     if not is_name and (local := file.parent / base.model).is_dir():
         base = base.model_copy(update={"model": str(local.resolve())})
     search = settings.search
-    if (encoder := file.parent / search.encoder).is_dir():
-        search = search.model_copy(update={"encoder": str(encoder.resolve())})
+    for place in (file.parent, home / ENCODERS):
+        if (encoder := place / search.encoder).is_dir():
+            search = search.model_copy(update={"encoder": str(encoder.resolve())})
+            break
     return settings.model_copy(update={"home": home, "base": base, "search": search})
 
 

@@ -3,9 +3,9 @@
 A similarity alone says little about that. Questions in other words than their pair are less similar
 than many that no pair answers. What tells them apart better is how far the best fact stands out
 from the next ones. A logistic regression over these figures was fitted on the shipped reading
-examples (`tools/fit_confidence.py`), for the shipped encoder alone: figures of other encoders mean
-something else. Their questions, and those that are searched by words, have no confidence, and the
-similarity decides.
+examples (`tools/fit_confidence.py`), for the shipped encoder and for those that can be added by
+name: figures of other encoders mean something else. Their questions, and those that are searched by
+words, have no confidence, and the similarity decides.
 """
 
 import json
@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from data.search.encoder_catalogue import CATALOGUE
 
 FILE = "confidence.json"  # in the folder of the encoder
 FACTS = 5  # that are compared: the best one and the next four
@@ -65,8 +67,9 @@ def read(folder: Path) -> Calibration | None:
 
 
 def shipped(encoder: str) -> Calibration | None:
-    """The shipped calibration, if it is that of the encoder with this digest."""
+    """The shipped calibration of the encoder with this digest; None if it has none."""
     from data.search.encoder import SHIPPED
 
-    found = read(SHIPPED)
-    return found if found is not None and found.encoder == encoder else None
+    folders = (SHIPPED, *(known.template for known in CATALOGUE.values()))
+    found = (calibration for folder in folders if (calibration := read(folder)) is not None)
+    return next((each for each in found if each.encoder == encoder), None)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from data.config.settings import SearchSettings
+from data.search.encoder_catalogue import CATALOGUE
 from data.store.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -45,6 +46,17 @@ def open_encoder(settings: SearchSettings) -> SentenceEncoder | None:
         from data.search.embeddings_api import EmbeddingsApi
 
         return EmbeddingsApi(chosen, settings.model, settings.api_key.get_secret_value())
+    if chosen in CATALOGUE and not Path(chosen).is_dir():
+        raise EncoderFailed(
+            f"The encoder {chosen} is not here. Run `understudy encoder add {chosen}`."
+        )
+    return open_folder(SHIPPED if chosen == "minilm" else Path(chosen))
+
+
+def open_folder(folder: Path) -> SentenceEncoder:
+    """The encoder in a folder, together with the shipped one if the folder says how. Raises
+    EncoderFailed."""
+    from data.search.joint_encoder import MATRIX, JointEncoder
     from data.search.onnx_encoder import OnnxEncoder
 
-    return OnnxEncoder(SHIPPED if chosen == "minilm" else Path(chosen))
+    return JointEncoder(folder) if (folder / MATRIX).is_file() else OnnxEncoder(folder)

@@ -38,9 +38,6 @@ class OnnxEncoder:
                 f"The encoder cannot be used: {error}. Install onnxruntime and tokenizers, or set "
                 '[search] encoder = "words".'
             ) from error
-        digest = hashlib.sha256()
-        for name in FILES:
-            digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
@@ -58,7 +55,7 @@ class OnnxEncoder:
             )
         except Exception as error:  # onnxruntime and tokenizers raise their own kinds
             raise EncoderFailed(f"The encoder in {folder} cannot be loaded: {error}") from error
-        self.digest = digest.hexdigest()[:32]
+        self.digest = digest_of(folder)
 
     def encode(self, texts: Sequence[str], *, questions: bool = False) -> "np.ndarray":
         import numpy as np
@@ -78,3 +75,18 @@ class OnnxEncoder:
             given = {"input_ids": ids, "attention_mask": mask}
             vectors[chosen] = self._session.run(None, given)[0]
         return vectors
+
+
+def digest_of(folder: Path) -> str:
+    """What tells the encoder in a folder from every other one."""
+    digest = hashlib.sha256()
+    for name in FILES:
+        digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
+    return digest.hexdigest()[:32]
+
+
+def plain_tokenizer(text: str) -> str:
+    """`tokenizer.json` without the truncation and padding that it may ask for: the caller
+    decides."""
+    tokenizer = json.loads(text) | {"truncation": None, "padding": None}
+    return json.dumps(tokenizer, ensure_ascii=False, separators=(",", ":"))

