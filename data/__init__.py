@@ -23,7 +23,7 @@ transaction. This package imports nothing else of the project.
 - `command_queue`: queued commands, from their acknowledgement to their delivered result
 - `slack`: Slack's question queue and installations
 - `monitoring`: alerts
-- `free_memory`: how much memory of the machine is free
+- `free_memory`: how much memory of the machine is free, and whether it ran out
 - `engine_http`: plain HTTP requests to an engine or another service
 - `home_lock`: one `up` and one `serve` for each home folder
 - `private_files`: keeps the home folder from the other users of the machine

@@ -1,6 +1,22 @@
-"""How much memory of the machine is free."""
+"""How much memory of the machine is free, and whether an error says that it ran out."""
 
 from pathlib import Path
+
+SIGNS = (  # of exhausted memory, in errors of Python, PyTorch, C++ and the loader of libraries
+    "out of memory",
+    "can't allocate",
+    "cannot allocate memory",
+    "bad_alloc",
+    "memoryerror",
+    "failed to map segment from shared object",
+)
+
+
+def ran_out(text: str) -> bool:
+    """Whether an error or a log says that memory ran out. What follows may mislead: a library that
+    did not fit is later reported by a function that is missing."""
+    lower = text.lower()
+    return any(sign in lower for sign in SIGNS)
 
 
 def free_bytes() -> int | None:

@@ -17,6 +17,13 @@ class EndedBySignal(KeyboardInterrupt):
         self.number = number
 
 
+def heed_ctrl_c() -> None:
+    """Take SIGINT also where a script started the command with `&`: the shell has it ignored
+    then, and whoever sends it means this process."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @contextlib.contextmanager
 def raised() -> Iterator[None]:
     """Raise EndedBySignal for the signals that are treated like Ctrl-C."""
@@ -24,6 +31,7 @@ def raised() -> Iterator[None]:
     def interrupt(number: int, frame: FrameType | None) -> NoReturn:
         raise EndedBySignal(number)
 
+    heed_ctrl_c()
     before = {number: signal.signal(number, interrupt) for number in LIKE_CTRL_C}
     try:
         yield

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from bot.cli import terminal
+from bot.cli import interruption, terminal
 from bot.cli.context import App, pass_app
 from data.store.errors import Conflict, UnderstudyError
 
@@ -44,6 +44,7 @@ def demo(app: App, once: bool, home: Path | None, port: int | None, base: str) -
     line is one JSON object, and the exit code is 0 if every step succeeded.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the processes are stopped
+    interruption.heed_ctrl_c()
     if once:
         scratch = home or Path(tempfile.mkdtemp(prefix="understudy-demo-"))
         raise SystemExit(_once(scratch, port, base, keep=home is not None))

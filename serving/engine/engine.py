@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
+from data import free_memory
 from data.adapters.placements import OURS, STOPPED
 from data.bases import context_length, folders
 from data.config.settings import Settings
@@ -33,6 +34,7 @@ UNHEALTHY_AFTER = 3  # failed polls in a row
 PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 STEADY_S = 60  # an engine that ran for so long restarts without a longer pause
 LOG_LINES_SHOWN = 12
+LOG_LINES_READ = 200  # for the cause, which may be well above the last error
 LORA_OUTCOME = "lora-operations"
 LOG_FOLLOWS = ". The end of "
 
@@ -262,6 +264,8 @@ class Engine:
 
     def _failed(self, what: str) -> EngineFailed:
         lines = files.last_lines(self.log_path, LOG_LINES_SHOWN)
+        if free_memory.ran_out(files.last_lines(self.log_path, LOG_LINES_READ)):
+            what = f"{what}: most likely the machine ran out of memory"
         return EngineFailed(f"{what}{LOG_FOLLOWS}{self.log_path}:\n{lines}")
 
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
+from data import free_memory
 from data.config.settings import Settings
 from data.processes import die_with_parent
 from data.runs import runs
@@ -115,18 +116,30 @@ def explain(error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DISK_FULL
-    text = str(error).lower()
-    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate" in text:
+    if free_memory.ran_out(_all_causes(error)):
         return (
             "The machine ran out of memory while tuning. Request the run again with a smaller "
             "micro_tokens or max_length, or use a smaller base model."
         )
-    if "no space left" in text:  # an error of safetensors
+    if "no space left" in str(error).lower():  # an error of safetensors
         return DISK_FULL
     return (
         f"Tuning failed unexpectedly ({type(error).__name__}: {_first_line(error)}). "
         "The log of the run has the details."
     )
+
+
+def _all_causes(error: BaseException) -> str:
+    """The error and what led to it: where memory ran out, a library may report a missing function
+    or module."""
+    texts: list[str] = []
+    cause: BaseException | None = error
+    seen: set[int] = set()
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        texts.append(f"{type(cause).__name__}: {cause}")
+        cause = cause.__cause__ or cause.__context__
+    return "\n".join(texts)
 
 
 def _first_line(error: Exception) -> str:

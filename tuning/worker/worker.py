@@ -32,7 +32,7 @@ from typing import IO
 
 from sqlite_utils import Database
 
-from data import domains
+from data import domains, free_memory
 from data.adapters import registry
 from data.bases import folders
 from data.config.settings import Settings
@@ -324,6 +324,8 @@ def reason(code: int, log_file: Path) -> str:
     with contextlib.suppress(OSError), log_file.open("rb") as file:
         file.seek(max(0, log_file.stat().st_size - LOG_TAIL_BYTES))
         lines = file.read().decode("utf-8", "replace").strip().splitlines()
+        if free_memory.ran_out("\n".join(lines)):
+            return f"The tuning process ended with code {code}: the machine ran out of memory"
         if lines:
             return f"The tuning process ended with code {code}: {lines[-1].strip()[:300]}"
     return f"The tuning process ended with code {code}"

@@ -155,6 +155,20 @@ def test_a_failed_first_start_is_reported_with_the_end_of_the_log(settings, prog
     assert "no such model" in str(engine.failure)
 
 
+def test_memory_that_ran_out_is_named_not_the_symbol_that_is_missing_for_it(settings, program):
+    """vLLM goes on without a library that did not fit, and fails at the first function of it."""
+    program(
+        "print('Failed to import vllm._C: failed to map segment from shared object');"
+        "[print(n) for n in range(50)];"
+        "raise AttributeError(\"'_OpNamespace' '_C' object has no attribute 'rms_norm'\")"
+    )
+    with started(settings) as engine:
+        wait_until(lambda: engine.failure is not None, "the failure", 5)
+    assert engine.failure.summary == (
+        "The engine ended while starting (exit code 1): most likely the machine ran out of memory"
+    )
+
+
 def test_a_failed_first_start_ends_serving_and_is_stored(settings, program):
     program("import sys; print('no such model'); sys.exit(3)")
     with pytest.raises(EngineFailed, match="no such model"):

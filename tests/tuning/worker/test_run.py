@@ -181,6 +181,12 @@ def test_a_recipe_that_makes_no_sense_fails_the_run_by_its_key(
     assert "A recipe has no 'speed'" in runs.get(store.db, run.id).error
 
 
+def caused(error: Exception, cause: Exception) -> Exception:
+    """An error with a cause: of a library that did not fit into memory, a symbol is missing."""
+    error.__cause__ = cause
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [
@@ -189,6 +195,10 @@ def test_a_recipe_that_makes_no_sense_fails_the_run_by_its_key(
         (MemoryError(), "ran out of memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "ran out of memory"),
         (RuntimeError("CUDA out of memory. Tried"), "ran out of memory"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "ran out of memory"),
+        (ImportError("x.so: failed to map segment from shared object"), "ran out of memory"),
+        (caused(AttributeError("'_C' has no attribute 'x'"), MemoryError()), "ran out of memory"),
+        (caused(AttributeError("no attribute 'x'"), ValueError("y")), "failed unexpectedly"),
         (Invalid("Say it so."), "Say it so."),
         (KeyError("x"), "failed unexpectedly (KeyError: 'x')"),
     ],
