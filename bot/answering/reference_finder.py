@@ -61,7 +61,9 @@ class ReferenceFinder:
         sources, thresholds = await self._store.read(
             lambda db: (
                 _described(db, found),
-                domain_calibration.thresholds(db, domain, found.encoder) if by_confidence else None,
+                domain_calibration.thresholds(db, domain, found.encoder, _version(ask))
+                if by_confidence
+                else None,
             )
         )
         approved = {s.pair_id for s in sources}  # one may have been rejected since the search
@@ -79,6 +81,12 @@ class ReferenceFinder:
             thresholds=thresholds,
             compared=compared,
         )
+
+
+def _version(ask: Ask) -> int | None:
+    """The version that was asked for by its name; None if it is chosen here."""
+    _, _, version = (ask.pinned or "").partition("@")
+    return int(version) if version.isascii() and version.isdigit() else None
 
 
 def _conversation(

@@ -188,7 +188,7 @@ def answers(
     least = settings.decline_below if domain.decline_below is None else domain.decline_below
     known = least or domain.decline_below is not None
     terminal.echo(f"decline below: {f'{least:g}' if known else 'the default of the search'}")
-    own = domain_calibration.newest(app.store.db, domain)
+    own = domain_calibration.in_use(app.store.db, domain)
     if own is not None and not known:
         terminal.echo(
             f"answer from: a confidence of {own.answer_from:.2f} (90% interval {own.low:.2f} to "
@@ -207,7 +207,8 @@ def calibrate(app: App, name: str, reset: bool, dry_run: bool, as_json: bool) ->
 
     Each golden question is searched as it is, which a pair answers, and without the pairs of its
     fact, which none answers. Off-topic questions are searched, too. With fewer than 100 golden
-    questions, the threshold stays near the shipped one. Retrains do the same at their end.
+    questions, the threshold stays near the shipped one. Each new adapter is calibrated
+    when it is evaluated, by its own answers if it reads references; what was measured last counts.
     """
     from bot.cli.search import read_new_pairs
     from data.search import domain_calibration

@@ -87,6 +87,7 @@ def show(app: App, number: int, as_json: bool) -> None:
         "adapter": made,
         "error": run.error or None,
         "recipe": report.adapter.recipe.get("why") if report.adapter else None,
+        "answers from": runs_report.answers_from(report.adapter) or None,
         "progress": figures(run) or None,
         "requested by": run.requested_by,
         "queued": iso(run.queued_at),

@@ -260,6 +260,18 @@ def examination_lines(adapter: Adapter | None) -> list[str]:
     return lines
 
 
+def answers_from(adapter: Adapter | None) -> str:
+    """The confidence from which on its questions are answered, with the interval; '' if it was not
+    calibrated."""
+    made = (adapter.scores.get("calibration") or {}) if adapter is not None else {}
+    if not made:
+        return ""
+    return (
+        f"a confidence of {made['answer_from']:.0%} on (90% interval {made['low']:.0%} to "
+        f"{made['high']:.0%}, {made['questions']} golden questions)"
+    )
+
+
 def gate_lines(report: Report) -> list[tuple[str, str, str]]:
     """The gate's rules: symbol, name, sentence."""
     return [(MARKS[r["passed"]], str(r["name"]), str(r["sentence"])) for r in report.rules]
@@ -332,6 +344,7 @@ def _facts(report: Report) -> list[tuple[str, str]]:
                   f"(chosen by {scores.get('chosen_by')})"),
         ("trained", f"{scores.get('train_seconds')} s of {lasted / 1e6:.0f} s in all"),
         ("finished", iso(run.finished_at) if run.finished_at else ""),
+        *([("answers from", said)] if (said := answers_from(adapter)) else []),
         ("digest", adapter.sha256),
     ]  # fmt: skip
 

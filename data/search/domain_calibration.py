@@ -6,13 +6,22 @@ the one that gives most right answers when a wrong answer costs as much as `WRON
 bring. A domain with fewer golden questions than `ENOUGH` gets a threshold between the shipped one
 and its own, in proportion to their number. The interval comes from drawing the questions anew
 (bootstrap).
+
+Each new adapter is calibrated in the same way when it is evaluated. If it reads references, a
+golden question counts as right if the adapter answered it right, whatever the search found first.
+An adapter that answers from memory may be wrong where the search is sure, so its answers would tell
+nothing about the search, and the first pair's response counts. The result stays with the adapter:
+promoting or rolling back changes the threshold, too. Of the live adapter's calibration and the
+domain's, the newer one counts. All variants of a comparison decline by the live adapter's, so that
+they decline the same questions.
 """
 
 import json
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlite_utils import Database
 
@@ -51,6 +60,10 @@ class DomainCalibration:
     high: float
     questions: int  # golden ones that it was measured on
 
+    def plain(self) -> dict[str, Any]:
+        """For the scores of an adapter, with the time."""
+        return asdict(self) | {"at": now_us()}
+
 
 @dataclass(frozen=True)
 class Thresholds:
@@ -79,11 +92,20 @@ class CalibrationReport:
     unanswerable: tuple[Outcomes, Outcomes]
 
 
-def measure(db: Database, domain: Domain, search: PairSearch) -> CalibrationReport | None:
-    """Search the domain's golden questions and the off-topic ones. None: the search has no
+def measure(
+    db: Database,
+    domain: Domain,
+    search: PairSearch,
+    answered_right: Mapping[int, bool] | None = None,
+) -> CalibrationReport | None:
+    """Search the domain's golden questions and the off-topic ones. `answered_right` says for the
+    ids of golden questions whether an adapter answered them right; without it, an answer is the
+    first pair's response. None: the search has no
     calibrated confidence, or the domain has fewer than `FEWEST` golden questions. Blocks for some
     10 ms a question, and until all pairs are encoded. Raises EncoderFailed."""
     asked = golden.list_golden(db, domain)
+    if answered_right is not None:
+        asked = [question for question in asked if question.id in answered_right]
     if len(asked) < FEWEST:
         return None
     encoder = search.find(domain, asked[0].prompt, limit=1).encoder
@@ -98,9 +120,12 @@ def measure(db: Database, domain: Domain, search: PairSearch) -> CalibrationRepo
         if found.confidence is None:
             return None
         best = found.references[0]
-        right = best.fact == question.fact or (
-            normalise(best.response) == normalise(question.response)
-        )
+        if answered_right is not None:
+            right = answered_right[question.id]
+        else:
+            right = best.fact == question.fact or (
+                normalise(best.response) == normalise(question.response)
+            )
         answered.append(Searched(found.confidence, right))
         of_fact = _pairs_of(db, domain, question.fact, question.response)
         without = search.find(domain, question.prompt, limit=1, without=of_fact)
@@ -214,12 +239,41 @@ def newest(db: Database, domain: Domain) -> DomainCalibration | None:
     return None if found is None else DomainCalibration(**found)
 
 
-def thresholds(db: Database, domain: Domain, encoder: str) -> Thresholds | None:
-    """The domain's own, or else the shipped ones. None: this encoder's confidence is not known."""
+def of_adapter(db: Database, domain: Domain, version: int | None = None) -> dict[str, Any] | None:
+    """The calibration of a version, or else of the live adapter, as `plain` wrote it; None if it
+    was not calibrated."""
+    which = "state = 'live'" if version is None else "version = ?"
+    found = row(
+        db,
+        "SELECT json_extract(scores, '$.calibration') AS made FROM adapters "
+        f"WHERE domain_id = ? AND {which}",
+        [domain.id, *([] if version is None else [version])],
+    )
+    return json.loads(found["made"]) if found is not None and found["made"] else None
+
+
+def in_use(db: Database, domain: Domain, version: int | None = None) -> DomainCalibration | None:
+    """The newer one of the domain's calibration and the live adapter's; the one of a `version`
+    that answers alone comes first. None: the shipped threshold is used."""
+    of_version = of_adapter(db, domain, version)
+    if of_version is None:
+        return newest(db, domain)
+    measured_at = of_version.pop("at")
+    own = row(db, "SELECT created_at FROM domain_calibrations WHERE domain_id = ?", [domain.id])
+    if version is None and own is not None and own["created_at"] > measured_at:
+        return newest(db, domain)
+    return DomainCalibration(**of_version)
+
+
+def thresholds(
+    db: Database, domain: Domain, encoder: str, version: int | None = None
+) -> Thresholds | None:
+    """Those in use, or else the shipped ones. `version`: of the adapter, if a certain one answers.
+    None: this encoder's confidence is not known."""
     shipped = confidence.shipped(encoder)
     if shipped is None:
         return None
-    own = newest(db, domain)
+    own = in_use(db, domain, version)
     answer_from = own.answer_from if own and own.encoder == encoder else shipped.answer_from
     return Thresholds(answer_from, max(answer_from, shipped.sure_from))
 

@@ -6,6 +6,7 @@
      "gate": {"passed", "measured", "rules": [{"name", "passed", "sentence", "paired"}]},
      "headline",
      "repeats",
+     "calibration": {"encoder", "answer_from", "low", "high", "questions", "at"},
      "examination": {"own", "reworded", "follow_up", "repeated":
                          {"n", "right", "wrong", "needless", "live_right"},
                      "suggested": {"n", "right", "wrong": [{"question", "expected", "adapter"}],
@@ -18,7 +19,9 @@
      "stopped_early", "train_seconds", "pairs_new", "pairs_superseded",
      "samples": [{"shown", "set", "question", "expected", "base", "live", "adapter"}]}
 
-`repeats` says how many of its own pairs the adapter repeats; it is the last line of a report.
+`calibration` is the confidence from which on it answers (`data/search/domain_calibration.py`), if
+the domain has enough golden questions. `repeats` says how many of its own pairs the adapter
+repeats; it is the last line of a report.
 `examination` holds the results of the further questions (`examination.py`), without kinds of which
 none was asked.
 
@@ -118,6 +121,14 @@ def _examined(
         right_answers.judge(a.text, q.expected, q.text)
         for a, q in zip(answers, asked, strict=False)
     ]
+
+
+def golden_right(eval_sets: EvalSets, results: EvalResults) -> dict[int, bool]:
+    """Whether the candidate answers each golden question right, by the id of its pair."""
+    answers = results.answers.get("golden", {}).get("candidate", [])
+    asked = eval_sets.answered("golden")
+    right = _ones(_judged(eval_sets, "golden", answers))
+    return {q.example.pair_id: bool(r) for q, r in zip(asked, right, strict=False)}
 
 
 def _ones(judged: Sequence[Judgement]) -> list[float]:

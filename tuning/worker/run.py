@@ -91,11 +91,16 @@ def tune(store: Store, settings: Settings, run: Run, progress: ProgressReporter)
     scores = eval_report.scores(
         questions, further, results, verdict, trained.outcome, trained.training_set, trained.scores
     )
+    with best_effort():
+        golden = eval_report.golden_right(questions, results) if recipe.references else None
+        if fitted := domain_calibration.measure(store.db, inputs.domain, pair_search, golden):
+            scores["calibration"] = fitted.calibration.plain()
     log.info("scores: %s", {key: value for key, value in scores.items() if key != "samples"})
     rejected = verdict.reason if settings.gate.enforce else ""
     settled = publish.settle(store, settings, lineage, adapter, scores, rejected)
-    with best_effort():
-        domain_calibration.refit(store, inputs.domain, pair_search)
+    if "calibration" not in scores:
+        with best_effort():
+            domain_calibration.refit(store, inputs.domain, pair_search)
     with best_effort():
         report.write(store.db, settings, run.id)
     return settled

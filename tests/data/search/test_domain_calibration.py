@@ -2,13 +2,16 @@
 
 import pytest
 
+from data.adapters import registry
 from data.config.settings import SearchSettings
 from data.domains import Domain
+from data.pairs import golden
 from data.pairs.pairs import Draft
 from data.search import confidence, domain_calibration
 from data.search.domain_calibration import DomainCalibration, Outcomes, Searched
 from data.search.encoder import SHIPPED
 from data.search.search import PairSearch
+from data.store.clock import now_us
 from data.store.db import Store
 from tests.data import given
 
@@ -131,3 +134,62 @@ def test_a_saved_calibration_counts_for_its_encoder_alone(store: Store, domain: 
     with store.write() as db:
         domain_calibration.remove(db, domain)
     assert domain_calibration.newest(store.db, domain) is None
+
+
+def calibrated(store: Store, domain: Domain, version: int, answer_from: float, at: int) -> None:
+    made = {"encoder": shipped().encoder, "answer_from": answer_from, "low": 0.1, "high": 0.9}
+    scores = {"calibration": {**made, "questions": 120, "at": at}}
+    with store.write() as db:
+        adapter = registry.register(
+            db, domain, version=version, sha256=f"{version}" * 64, path=f"adapters/x/{version}",
+            rank=8, base_model="pocket", size_bytes=1, recipe={}, scores=scores, dataset_id=None,
+            parent_id=None,
+        )  # fmt: skip
+        registry.promote(db, adapter, "ann")
+
+
+def shipped() -> confidence.Calibration:
+    found = confidence.read(SHIPPED)
+    assert found is not None
+    return found
+
+
+def test_the_threshold_comes_with_the_live_adapter(store: Store, domain: Domain) -> None:
+    encoder = shipped().encoder
+
+    def used(version: int | None = None) -> float:
+        found = domain_calibration.thresholds(store.db, domain, encoder, version)
+        assert found is not None
+        return found.answer_from
+
+    assert used() == shipped().answer_from
+    calibrated(store, domain, 1, 0.31, now_us())
+    calibrated(store, domain, 2, 0.42, now_us())
+    assert used() == 0.42
+    assert used(1) == 0.31  # a version that was asked for by its name
+    with store.write() as db:
+        registry.roll_back(db, domain, "ann")
+    assert used() == 0.31
+    with store.write() as db:  # measured by hand afterwards
+        own = DomainCalibration(encoder, 0.25, 0.2, 0.3, 123)
+        domain_calibration.save(db, domain, own)
+    assert used() == 0.25
+    assert used(1) == 0.31
+
+
+@pytest.mark.integration
+def test_an_adapter_is_calibrated_by_its_own_answers(store: Store, domain: Domain) -> None:
+    with store.write() as db:
+        given.approved(db, domain, *PAIRS, *GOLDEN)
+    search = PairSearch(store, SearchSettings())
+    asked = golden.list_golden(store.db, domain)
+
+    wrong = domain_calibration.measure(store.db, domain, search, {q.id: False for q in asked})
+    right = domain_calibration.measure(store.db, domain, search, {q.id: True for q in asked})
+    few = domain_calibration.measure(store.db, domain, search, {asked[0].id: True})
+
+    assert wrong is not None
+    assert right is not None
+    assert wrong.calibration.answer_from > right.calibration.answer_from
+    assert wrong.golden[1].right == 0
+    assert few is None
