@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.commands import retrain_plan
 from data import domains
 from data.adapters import registry
 from data.config.settings import Settings, TuningSettings
@@ -37,14 +38,20 @@ def settings(tmp_path: Path) -> Settings:
 def test_six_german_pairs_on_the_default_base_make_no_candidate(
     store: Store, settings: Settings
 ) -> None:
-    """The default recipe lowers the loss, but what it writes is broken characters."""
+    """Before the run, the plan says what was measured. The run lowers the loss, and what the
+    adapter writes is broken characters."""
     with store.write() as db:
         domain = domains.create(db, "versand")
         drafts = [Draft(question, answer) for question, answer in GERMAN.items()]
         pairs.add(db, domain, drafts, source="test", status="approved")
+    planned = retrain_plan.plan(store.db, settings, domain)
+    with store.write() as db:
         runs.request(db, domain, "ann")
         run = runs.claim(db, "worker")
     assert run is not None
+
+    assert "The base model pocket needs 3.9 tokens for a word" in planned.language
+    assert "Take a base model that was trained on the pairs' language" in planned.language
 
     assert execute_run(store, settings, run) == ExitCode.DONE
 
