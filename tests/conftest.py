@@ -23,7 +23,7 @@ import pytest
 
 from data.adapters import placements
 from data.adapters.registry import Adapter
-from data.config.settings import AnswersSettings, ServingSettings, Settings
+from data.config.settings import AnswersSettings, GateSettings, ServingSettings, Settings
 from data.store.db import Store
 from serving import serve
 
@@ -167,6 +167,11 @@ def running_engine(settings: Settings) -> Iterator[RunningEngine]:
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
     home = tmp_path_factory.mktemp("engine-home")
     with running_engine(
-        Settings(home=home, serving=ServingSettings(port=free_port(), threads=1), answers=ALONE)
+        Settings(
+            home=home,
+            serving=ServingSettings(port=free_port(), threads=1),
+            answers=ALONE,
+            gate=GateSettings(repeats=0.0),  # short runs may not know their pairs
+        )
     ) as running:
         yield running

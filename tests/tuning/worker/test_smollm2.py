@@ -25,7 +25,13 @@ from data import domains
 from data.adapters import placements, registry
 from data.adapters.registry import Adapter
 from data.bases import digest
-from data.config.settings import BaseModelSettings, ServingSettings, Settings, TuningSettings
+from data.config.settings import (
+    BaseModelSettings,
+    GateSettings,
+    ServingSettings,
+    Settings,
+    TuningSettings,
+)
 from data.domains import Domain
 from data.pairs import pairs
 from data.pairs.pairs import Draft
@@ -70,6 +76,7 @@ def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         base=BaseModelSettings(model="smollm2-135m"),
         tuning=TuningSettings(threads=1),
         serving=ServingSettings(port=free_port(), threads=1, max_model_len=512),
+        gate=GateSettings(repeats=0.0),  # 20 steps may not teach it all pairs
     )
     added = adding.add(settings, "smollm2-135m", None, silent)
     assert settings.base.path == str(added.folder)
