@@ -9,6 +9,7 @@ from data import domains
 from data.adapters import registry
 from data.adapters.registry import Adapter
 from data.runs import runs
+from tests.data import given
 
 HOSTILE = "<script>alert('x')</script> & \"quotes\""
 
@@ -72,6 +73,7 @@ def evaluated(
         base_model="pocket", rank=8, size_bytes=1000, recipe={"rank": 8, "why": "Because."},
         scores={}, run_id=run.id, state="evaluating",
     )  # fmt: skip
+    given.with_folder(db, adapter)
     state: Any = "candidate" if passed else "rejected"
     settled = registry.settle_evaluation(db, adapter, state, scores(passed), reason)
     runs.finish(db, runs.get(db, run.id), adapter.id)

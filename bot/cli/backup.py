@@ -34,8 +34,9 @@ def backup(app: App, file: Path) -> None:
             app.store.db.execute("VACUUM INTO ?", [str(snapshot)])
             unfinished.touch(mode=0o600)
             with tarfile.open(unfinished, "w") as tar:
+                folders = _adapters(snapshot, app.settings)
                 tar.add(snapshot, snapshot.name)
-                for folder in _adapters(snapshot, app.settings):
+                for folder in folders:
                     tar.add(folder, folder.relative_to(app.settings.home))
         unfinished.rename(file)
     except (OSError, sqlite3.Error) as error:  # SQLite itself writes the copy of the store
@@ -48,11 +49,14 @@ def backup(app: App, file: Path) -> None:
 
 def _adapters(snapshot: Path, settings: Settings) -> list[Path]:
     """The folders of the adapters that the copy of the store knows; says which are missing. What is
-    being made or deleted at this moment is not among them."""
-    from data.adapters import registry
+    being made or deleted at this moment is not among them. The copy forgets the engines: where it
+    is restored, none runs."""
+    from data.adapters import placements, registry
     from data.store.db import Store
 
     with Store(snapshot) as store:
+        with store.write() as db:
+            placements.delete_others(db, ())
         known = [a for a in registry.list_adapters(store.db) if a.removal_asked_at is None]
     found = []
     for adapter in reversed(known):

@@ -68,6 +68,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         _languages,
         _tuning,
         _engine,
+        _adapters,
         _replicas,
         _gpu,
         _bot,
@@ -186,6 +187,23 @@ def _tuning(settings: Settings) -> Iterator[Finding]:
         yield Finding("Tuning", "note", f"not installed: {', '.join(missing)}", remedy)
     else:
         yield Finding("Tuning", "ok", "torch, transformers, peft and bitsandbytes are installed")
+
+
+def _adapters(settings: Settings) -> Iterator[Finding]:
+    """The folders of the adapters in use."""
+    from data.monitoring import alerts
+    from data.store.db import Store
+
+    if not settings.store_path.exists():
+        return
+    try:
+        with Store(settings.store_path) as store:
+            missing = [a.text for a in alerts.alerts(store.db) if a.kind == "files"]
+    except UnderstudyError:
+        return  # `_store` reports it
+    for text in missing:
+        found, _, remedy = text.partition(". ")
+        yield Finding("Adapter", "missing", found, remedy)
 
 
 def _replicas(settings: Settings) -> Iterator[Finding]:

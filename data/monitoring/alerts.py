@@ -23,6 +23,7 @@ from data.privacy import provenance
 from data.slack import problems
 from data.store.clock import now_us
 from data.store.db import row, rows
+from data.store.errors import Invalid
 
 HOUR_US = 3600 * 1_000_000
 FAILED_ANSWERS = 3  # in an hour; fewer may be bad luck
@@ -35,6 +36,7 @@ Kind = Literal[
     "no_engine",
     "slack",
     "replica",
+    "files",
     "refused",
     "not_held",
     "stood_in",
@@ -64,6 +66,7 @@ def alerts(db: Database) -> list[Alert]:
         *_slack(db),
         *_replicas(known),
         *_not_held(db, able),
+        *_files(db),
         *_refused(db),
         *_fallbacks(db),
         *_failed(db),
@@ -74,11 +77,16 @@ def alerts(db: Database) -> list[Alert]:
     ]
 
 
-def _disk(db: Database, least: int = LEAST_FREE) -> Iterator[Alert]:
+def _home(db: Database) -> Path | None:
+    """The home folder; None for a store in memory."""
     found = row(db, "SELECT file FROM pragma_database_list WHERE name = 'main'")
-    if found is None or not found["file"]:
-        return  # in memory
-    folder = Path(found["file"]).parent
+    return Path(found["file"]).parent if found is not None and found["file"] else None
+
+
+def _disk(db: Database, least: int = LEAST_FREE) -> Iterator[Alert]:
+    folder = _home(db)
+    if folder is None:
+        return
     free = shutil.disk_usage(folder).free
     if free < least:
         text = (
@@ -137,6 +145,27 @@ def _not_held(db: Database, able: list[Replica]) -> Iterator[Alert]:
                     "answers the people on this variant, which counts as its failure."
                 )
                 yield Alert("not_held", variant.adapter, text)
+
+
+def _files(db: Database) -> Iterator[Alert]:
+    """Adapters in use whose folder is gone. An engine that has them loaded answers until it is
+    started again."""
+    home = _home(db)
+    if home is None:
+        return
+    for adapter in registry.wanted_adapters(db):
+        try:
+            is_there = adapter.folder(home).is_dir()
+        except Invalid as error:
+            yield Alert("files", adapter.name, str(error))
+            continue
+        if not is_there:
+            text = (
+                f"The files of {adapter.name} are missing ({adapter.path}), so no engine can load "
+                "it when it starts. Put them back from a backup, or replace the adapter with "
+                f"`understudy tune {adapter.domain} --full`."
+            )
+            yield Alert("files", adapter.name, text)
 
 
 def _refused(db: Database) -> Iterator[Alert]:

@@ -28,13 +28,14 @@ from data.people import keys
 from data.people.roles import ROLES
 from data.store.db import Store
 from tests.conftest import ALONE, free_port, wait_until
+from tests.data import given
 from tests.serving.fake_vllm import FakeVllm, running
 
 LATER_US = 3600 * 1_000_000
 
 
 def add_adapter(db: Database, domain: Domain, version: int, **more: Any) -> Adapter:
-    return registry.register(
+    made = registry.register(
         db,
         domain,
         version=version,
@@ -47,6 +48,7 @@ def add_adapter(db: Database, domain: Domain, version: int, **more: Any) -> Adap
         scores={},
         **more,
     )
+    return given.with_folder(db, made)
 
 
 def add_replica(db: Database, url: str, *held: Adapter, name: str = "here") -> None:

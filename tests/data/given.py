@@ -1,6 +1,7 @@
 """Short builders for test data: an adapter, an answer, some pairs."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlite_utils import Database
 
@@ -11,7 +12,7 @@ from data.domains import Domain
 from data.experiments import experiments, metric_sums
 from data.pairs import pairs
 from data.pairs.pairs import Draft
-from data.store.db import rows
+from data.store.db import rows, value
 
 
 def adapter(
@@ -34,7 +35,16 @@ def adapter(
         state="rejected" if state == "rejected" else "candidate",
         state_reason="not finite" if state == "rejected" else "",
     )
+    with_folder(db, made)
     return registry.promote(db, made, "cli:ann") if state == "live" else made
+
+
+def with_folder(db: Database, adapter: Adapter) -> Adapter:
+    """The adapter, with a folder for its files."""
+    file = value(db, "SELECT file FROM pragma_database_list WHERE name = 'main'")
+    if file:
+        adapter.folder(Path(file).parent).mkdir(parents=True, exist_ok=True)
+    return adapter
 
 
 def reply(

@@ -12,6 +12,7 @@ from data import domains
 from data.adapters import registry
 from data.adapters.registry import Adapter
 from data.store.db import Store
+from tests.data import given
 
 Run = Callable[..., Result]
 
@@ -47,7 +48,7 @@ def store(home: Path) -> Store:
 def make_adapter(store: Store, domain: str, version: int) -> Adapter:
     """A registered adapter without files, for tests that only read the registry."""
     with store.write() as db:
-        return registry.register(
+        made = registry.register(
             db,
             domains.get(db, domain),
             version=version,
@@ -59,6 +60,7 @@ def make_adapter(store: Store, domain: str, version: int) -> Adapter:
             recipe={},
             scores={},
         )
+        return given.with_folder(db, made)
 
 
 def json(result: Result) -> object:

@@ -133,7 +133,7 @@ def test_every_change_is_in_the_audit_log(run: Run, store: Store) -> None:
 def on_disk(home: Path, adapter: Adapter) -> Path:
     """The adapter's folder, with something in it."""
     folder = adapter.folder(home)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "adapter_model.safetensors").write_bytes(b"weights")
     return folder
 

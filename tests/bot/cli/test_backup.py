@@ -5,6 +5,7 @@ import tarfile
 from pathlib import Path
 
 from data import domains
+from data.adapters import placements
 from data.store.db import Store
 from tests.bot.cli.conftest import Run, make_adapter
 
@@ -14,8 +15,8 @@ def test_a_backup_holds_the_store_and_the_adapters(run: Run, home: Path) -> None
     with Store(home / "understudy.db") as store:
         made = [make_adapter(store, "art", version) for version in (1, 2)]
     file = home / made[0].path / "adapter_model.safetensors"
-    file.parent.mkdir(parents=True)
     file.write_bytes(b"weights")
+    (home / made[1].path).rmdir()
     unfinished = home / "adapters" / "art" / ".making-7-1" / "adapter_model.safetensors"
     unfinished.parent.mkdir(parents=True)
     unfinished.symlink_to("/nowhere")
@@ -31,6 +32,19 @@ def test_a_backup_holds_the_store_and_the_adapters(run: Run, home: Path) -> None
     again = home / "restored" / file.relative_to(home)
     assert again.read_bytes() == b"weights"
     assert not (home / "restored" / unfinished.parent.relative_to(home)).exists()
+
+
+def test_a_restored_store_knows_no_engine(run: Run, home: Path, store: Store) -> None:
+    run("domains", "add", "art")
+    with store.write() as db:
+        placements.record_heartbeat(db, "local-1", "http://127.0.0.1:8100", "pocket", "ready")
+    run("backup", "b.tar")
+    with tarfile.open(home / "b.tar") as tar:
+        tar.extractall(home / "restored", filter="data")
+
+    with Store(home / "restored" / "understudy.db") as restored:
+        assert placements.replicas(restored.db) == []
+    assert [r.name for r in placements.replicas(store.db)] == ["local-1"]
 
 
 def test_a_backup_never_overwrites(run: Run, home: Path) -> None:

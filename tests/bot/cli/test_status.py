@@ -1,5 +1,7 @@
 """`understudy status`: one screen, and an exit code for scripts."""
 
+from pathlib import Path
+
 import pytest
 
 from data.adapters import placements, registry
@@ -41,6 +43,20 @@ def test_an_alert_is_shown_and_sets_the_exit_code(run: Run, store: Store) -> Non
 
     assert result.exit_code == 1
     assert "local-2 is down: it crashed" in result.output
+
+
+def test_a_deleted_adapter_folder_is_seen(run: Run, store: Store, home: Path) -> None:
+    """The engine still has it loaded, but could not load it again."""
+    run("domains", "add", "art")
+    served(store)
+    (home / "adapters" / "art" / "1").rmdir()
+
+    status, doctor = run("status"), run("doctor")
+
+    for result in (status, doctor):
+        assert result.exit_code == 1
+        assert "The files of art@1 are missing (adapters/art/1)" in result.output
+        assert "`understudy tune art --full`" in result.output
 
 
 def test_an_adapter_that_failed_to_load_is_shown_with_the_reason(run: Run, store: Store) -> None:
