@@ -1,7 +1,8 @@
 """`/v1/unanswered`: the questions that the bot declined. For reviewers."""
 
 import asyncio
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,6 +16,7 @@ from data.pairs.pairs import MAX_CHARS
 from data.people.keys import Key
 from data.store.clock import iso
 
+T = TypeVar("T")
 router = APIRouter(tags=["Unanswered questions"])
 Reviewer = Annotated[Key, Depends(auth.reviewer)]
 Id = Annotated[str, Path(max_length=100)]
@@ -48,11 +50,7 @@ class Dismissal(BaseModel):
 )
 async def list_unanswered(request: Request, domain: DomainName | None = None) -> dict[str, Any]:
     """List the questions that a domain declined, in groups of the same meaning."""
-    service: Service = request.app.state.service
-    subject = await service.store.read(lambda db: domain_of(db, domain))
-    found = await asyncio.to_thread(
-        unanswered_groups.list_groups, service.store, service.chat.search, subject
-    )
+    found = await _in_groups(request, domain, unanswered_groups.list_groups)
     return {"object": "list", "data": [_as_json(group) for group in found]}
 
 
@@ -65,18 +63,8 @@ async def answer(
     request: Request, group_id: Id, given: GivenAnswer, key: Reviewer
 ) -> dict[str, Any]:
     """Make an approved pair of a question. It answers from the next question on."""
-    service: Service = request.app.state.service
-    subject = await service.store.read(lambda db: domain_of(db, given.domain))
-    pair = await asyncio.to_thread(
-        unanswered_groups.answer,
-        service.store,
-        service.chat.search,
-        subject,
-        group_id,
-        given.response,
-        auth.person(key),
-        given.question,
-    )
+    words = (given.response, auth.person(key), given.question)
+    pair = await _in_groups(request, given.domain, unanswered_groups.answer, group_id, *words)
     return {"object": "unanswered.answer", "pair_id": pair.id}
 
 
@@ -89,17 +77,18 @@ async def dismiss(
     request: Request, group_id: Id, given: Dismissal, key: Reviewer
 ) -> dict[str, Any]:
     """Take a question off the list without an answer."""
-    service: Service = request.app.state.service
-    subject = await service.store.read(lambda db: domain_of(db, given.domain))
-    count = await asyncio.to_thread(
-        unanswered_groups.dismiss,
-        service.store,
-        service.chat.search,
-        subject,
-        group_id,
-        auth.person(key),
-    )
+    who = auth.person(key)
+    count = await _in_groups(request, given.domain, unanswered_groups.dismiss, group_id, who)
     return {"object": "unanswered.dismissal", "questions": count}
+
+
+async def _in_groups(
+    request: Request, domain: str | None, do: Callable[..., T], *arguments: str
+) -> T:
+    """Call a function about the groups of a domain in a thread, because it searches."""
+    service: Service = request.app.state.service
+    subject = await service.store.read(lambda db: domain_of(db, domain))
+    return await asyncio.to_thread(do, service.store, service.chat.search, subject, *arguments)
 
 
 def _as_json(group: UnansweredGroup) -> dict[str, Any]:
