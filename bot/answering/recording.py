@@ -8,6 +8,7 @@ reply that still needs it.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlite_utils import Database
 
@@ -89,27 +90,37 @@ def open_reply(
         return False
     if not _may_see(db, ask, target):
         return False
-    thread = conversations.open_thread(db, ask.thread, domain.id, ask.person)
-    conversations.ask(
+    _ask(
         db,
-        reply_id=ask.reply_id,
-        conversation=thread,
-        person=ask.person,
-        text=ask.text,
-        external_id=ask.external_id,
+        ask,
+        domain,
+        grounds,
         adapter_id=target.adapter_id,
         variant_id=target.variant.id if target.variant else None,
         replica=route.replica.name,
         precision=route.replica.precision,
         instead_of=route.instead_of.adapter_id if route.instead_of else None,
-        again_of=ask.regenerates,
-        continues=ask.continues,
-        similarity=grounds.found.similarity if grounds else None,
-        confidence=grounds.found.confidence if grounds else None,
         uncertain=grounds is not None and grounds.uncertain,
     )
     _expose(db, ask, route.instead_of or route.target)
     return True
+
+
+def _ask(db: Database, ask: Ask, domain: Domain, grounds: Grounds | None, **reply: Any) -> None:
+    """Record a question and open its reply. `reply`: what is known of who answers."""
+    conversations.ask(
+        db,
+        reply_id=ask.reply_id,
+        conversation=conversations.open_thread(db, ask.thread, domain.id, ask.person),
+        person=ask.person,
+        text=ask.text,
+        external_id=ask.external_id,
+        again_of=ask.regenerates,
+        continues=ask.continues,
+        similarity=grounds.found.similarity if grounds else None,
+        confidence=grounds.found.confidence if grounds else None,
+        **reply,
+    )
 
 
 def move_reply(db: Database, ask: Ask, old: Route, new: Route) -> bool:
@@ -148,9 +159,9 @@ def give(
     that should have written it, if any.
 
     It belongs to no adapter, and to a variant only if variants answer in different ways and nothing
-    failed. `failed`: the adapters that should have answered could
-    not. `intended` is the first of these, if known; its exposure counts as it does for a fallback.
-    `opened`: the reply was opened for an engine."""
+    failed. `failed`: the adapters that should have answered could not. `intended` is the first of
+    these, if known; its exposure counts as it does for a fallback. `opened`: the reply was opened
+    for an engine."""
     if failed and intended is None:
         live = registry.live(db, grounds.domain.id)
         intended = Target(live, ()) if live is not None else None
@@ -161,22 +172,15 @@ def give(
     if opened:
         conversations.not_generated(db, ask.reply_id, outcome, instead_of)
     else:
-        thread = conversations.open_thread(db, ask.thread, grounds.domain.id, ask.person)
-        conversations.ask(
+        _ask(
             db,
-            reply_id=ask.reply_id,
-            conversation=thread,
-            person=ask.person,
-            text=ask.text,
-            external_id=ask.external_id,
+            ask,
+            grounds.domain,
+            grounds,
             adapter_id=None,
             variant_id=compared.variant.id if compared and compared.variant else None,
             instead_of=instead_of,
-            again_of=ask.regenerates,
-            continues=ask.continues,
             outcome=outcome,
-            similarity=grounds.found.similarity,
-            confidence=grounds.found.confidence,
             uncertain=outcome == "quoted" and grounds.uncertain,
         )
         if (meant := intended or compared) is not None:
