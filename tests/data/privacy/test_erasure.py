@@ -360,7 +360,7 @@ def card_of(store: Store, path: str, samples: list[dict[str, str]]) -> Path:
     for s in samples:
         lines += [f"- **{s['question']}**", f"  - expected: {s['expected']}", "  - adapter: ?"]
     card = store.path.parent / path / "README.md"
-    card.parent.mkdir(parents=True)
+    card.parent.mkdir(parents=True, exist_ok=True)
     card.write_text("\n".join([*lines, "", "## After"]) + "\n", encoding="utf-8")
     return card
 
