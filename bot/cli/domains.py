@@ -208,7 +208,8 @@ def calibrate(app: App, name: str, reset: bool, dry_run: bool, as_json: bool) ->
     Each golden question is searched as it is, which a pair answers, and without the pairs of its
     fact, which none answers. Off-topic questions are searched, too. With fewer than 100 golden
     questions, the threshold stays near the shipped one. Each new adapter is calibrated
-    when it is evaluated, by its own answers if it reads references; what was measured last counts.
+    when it is evaluated, also by its own answers if it reads references; what was measured last
+    counts.
     """
     from bot.cli.search import read_new_pairs
     from data.search import domain_calibration

@@ -8,9 +8,9 @@ and its own, in proportion to their number. The interval comes from drawing the 
 (bootstrap).
 
 Each new adapter is calibrated in the same way when it is evaluated. If it reads references, a
-golden question counts as right if the adapter answered it right, whatever the search found first.
-An adapter that answers from memory may be wrong where the search is sure, so its answers would tell
-nothing about the search, and the first pair's response counts. The result stays with the adapter:
+golden question also counts as right if the adapter answered it right although the search found
+another pair first. Its mistakes where the search is right count for nothing here: to decline what a
+pair answers would cure none of them. They count in the gate. The result stays with the adapter:
 promoting or rolling back changes the threshold, too. Of the live adapter's calibration and the
 domain's, the newer one counts. All variants of a comparison decline by the live adapter's, so that
 they decline the same questions.
@@ -98,11 +98,11 @@ def measure(
     search: PairSearch,
     answered_right: Mapping[int, bool] | None = None,
 ) -> CalibrationReport | None:
-    """Search the domain's golden questions and the off-topic ones. `answered_right` says for the
-    ids of golden questions whether an adapter answered them right; without it, an answer is the
-    first pair's response. None: the search has no
-    calibrated confidence, or the domain has fewer than `FEWEST` golden questions. Blocks for some
-    10 ms a question, and until all pairs are encoded. Raises EncoderFailed."""
+    """Search the domain's golden questions and the off-topic ones. An answer is the first pair's
+    response, or an adapter's: `answered_right` says for the ids of the golden questions that it was
+    asked whether it answered them right. None: the search has no calibrated confidence, or the
+    domain has fewer than `FEWEST` golden questions. Blocks for some 10 ms a question, and until all
+    pairs are encoded. Raises EncoderFailed."""
     asked = golden.list_golden(db, domain)
     if answered_right is not None:
         asked = [question for question in asked if question.id in answered_right]
@@ -120,12 +120,11 @@ def measure(
         if found.confidence is None:
             return None
         best = found.references[0]
+        right = best.fact == question.fact or (
+            normalise(best.response) == normalise(question.response)
+        )
         if answered_right is not None:
-            right = answered_right[question.id]
-        else:
-            right = best.fact == question.fact or (
-                normalise(best.response) == normalise(question.response)
-            )
+            right = right or answered_right[question.id]
         answered.append(Searched(found.confidence, right))
         of_fact = _pairs_of(db, domain, question.fact, question.response)
         without = search.find(domain, question.prompt, limit=1, without=of_fact)
