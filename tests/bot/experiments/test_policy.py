@@ -128,6 +128,15 @@ def test_where_anyone_counts_ratings_are_only_a_suggestion(
     assert NOTES["anyone"] not in results(*cells).sentence
 
 
+def test_where_anyone_counts_both_doubts_about_a_new_candidate_are_said() -> None:
+    found = results(side(0.5), side(0.9, later=0.5), people="anyone")
+    assert policy.verdict(found, Rules("auto")).sentence == (
+        f"{found.comparisons[0].sentence} Verified people alone do not say so yet, so the policy "
+        "leaves it to you. It may only be new to people: ratings cast more than 7 days after a "
+        "person's first answer do not confirm it yet. Promote it if you agree."
+    )
+
+
 def test_where_anyone_counts_failures_still_end_a_comparison_and_corrections_do_not() -> None:
     failing = results(side(0.7), side(0.7, failed=0.4), people="anyone")
     assert policy.verdict(failing, Rules("auto")).action == "roll back"
@@ -146,7 +155,8 @@ def test_the_advice_on_a_new_candidate_says_what_is_missing() -> None:
         "answer do not confirm it yet."
     )
     said = policy.verdict(NEW, Rules("auto")).sentence
-    assert said.endswith(f"{doubt} When they do, it goes live. Promote it at once if you agree.")
+    better = NEW.comparisons[0].sentence
+    assert said == f"{better} {doubt} When they do, it goes live. Promote it at once if you agree."
     said = policy.verdict(NEW, Rules("advise")).sentence
     assert said.endswith(f"{doubt} Promote it if you agree.")
     said = policy.verdict(NEW, Rules("auto"), promotable=False).sentence
