@@ -50,6 +50,7 @@ class Ask:
     pinned: str | None = None  # helpdesk@3 or helpdesk@base: not routed, in no comparison
     second_variant: str | None = None  # label of the variant that gives the second blinded answer
     history: tuple[Message, ...] | None = None  # None: take the earlier turns from the store
+    repetitions: bool = False  # True: leave earlier exchanges with the same question in the history
     system: str | None = None  # overrides the system prompt of the variant and the domain
     sampling: Mapping[str, Any] = field(default_factory=dict)  # fields of `Sampling`
     external_id: str = ""  # the front end's own id of the question, such as Slack's ts
@@ -140,8 +141,8 @@ def build_prompt(
     if variant is not None:
         settings |= variant.sampling
     sampling = Sampling(**(settings | dict(ask.sampling)))
-    others = without_repetitions(history, ask.text)
-    kept = _newest(others, HISTORY_BUDGET * bot.max_prompt_chars)
+    turns = history if ask.repetitions else without_repetitions(history, ask.text)
+    kept = _newest(turns, HISTORY_BUDGET * bot.max_prompt_chars)
     return Prompt(
         system,
         kept,

@@ -102,6 +102,7 @@ class Completions:
             domain=domain,
             pinned=pinned,
             history=question.history,
+            repetitions=True,  # what a caller sends is sent on unchanged
             system=question.system,
             sampling=completion_request.sampling(request, context_tokens),
             references=request.understudy.references,

@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+from sqlite_utils import Database
 
 from bot import app
 from bot.runtime import erasure_loop
@@ -24,8 +25,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def left_open(bot: Bot) -> str:
     """Leave an open reply of a dead process, and block updates of it; returns its person."""
     bot.http("member").post("/v1/chat/completions", json=BODY)
-    bot.write(lambda db: db.execute("UPDATE replies SET status = 'streaming', opened_at = 0"))
-    bot.write(lambda db: db.execute(REFUSE))
+
+    def leave(db: Database) -> None:  # in one transaction: the loop that closes them is quick
+        db.execute("UPDATE replies SET status = 'streaming', opened_at = 0")
+        db.execute(REFUSE)
+
+    bot.write(leave)
     return bot.replies()[0].person
 
 

@@ -405,7 +405,7 @@ def test_an_interrupted_import_is_run_again_and_adds_the_rest(
     file = write_lines(tmp_path / "a.jsonl", *rows)
     seen: list[int] = []
 
-    def interrupt(done: int) -> None:
+    def interrupt(done: int, _: files.ImportReport) -> None:
         seen.append(done)
         raise KeyboardInterrupt
 
