@@ -136,9 +136,11 @@ class DomainIndex:
         return chosen
 
     def _load(self, db: Database) -> None:
-        """Everything, in the store's order."""
+        """Everything, in the store's order, in place of pairs that were put before."""
         import numpy as np
 
+        self._size = 0
+        self._row_of.clear()
         sql = "SELECT count(*) FROM searchable_pairs WHERE domain_id = ?"
         self._reserve(int(value(db, sql, [self._domain.id]) or 0))
         cursor = db.execute(LOAD + "WHERE p.domain_id = ?", [self._encoder, self._domain.id])

@@ -240,6 +240,21 @@ def test_pairs_are_left_out_by_id(store: Store, domain: Domain, search: PairSear
     assert search.find(domain, LATE, without=[hours, parking]).references == ()
 
 
+def test_pairs_that_were_encoded_before_the_first_question_stand_in_the_index_once(
+    store: Store, domain: Domain, search: PairSearch
+) -> None:
+    """A second row would still be found when the pair is left out or rejected."""
+    with store.write() as db:
+        hours, parking, price = given.approved(db, domain, HOURS, PARKING, PRICE)
+    search.complete(domain)
+
+    left = search.find(domain, LATE, without=[hours]).references
+    assert {reference.pair_id for reference in left} == {parking, price}
+    with store.write() as db:
+        review_status.set_status(db, hours, "rejected", "ann")
+    assert hours not in {r.pair_id for r in search.find(domain, LATE).references}
+
+
 def test_a_pair_of_a_conversation_is_found_by_what_the_conversation_is_about(
     store: Store, domain: Domain, search: PairSearch
 ) -> None:
