@@ -131,7 +131,8 @@ async def begin_session(request: Request, response: Response) -> None:
 
 
 def _over_https(request: Request) -> bool:
-    return "https" in (request.url.scheme, request.headers.get("x-forwarded-proto"))
+    """As the connection is, or as a trusted proxy says (`bot/runtime/http_protocol.py`)."""
+    return request.url.scheme == "https"
 
 
 def _session_token(request: Request) -> str:

@@ -5,6 +5,10 @@ trusted proxy carries the requests of many people on its connections, so there e
 for the address that the proxy names in `X-Forwarded-For`. From anybody else, that header is
 ignored. An address whose requests are refused again and again is not listened to for a while. The
 counts are those of this process: with several bot processes, each one has its own.
+
+Only connections that are admitted count in the total, so one address takes its own share and no
+more. A connection too many is told so and stays open until its peer has read that, but only a few
+at a time do: the others are dropped at once, because each takes a file descriptor.
 """
 
 import ipaddress
@@ -12,6 +16,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
+from enum import Enum
 
 from data.people.identities import address_block
 
@@ -21,12 +26,22 @@ LOG_EVERY_S = 60.0
 MAX_REFUSED = 20  # malformed or oversized requests of one address in `SHUN_S`
 SHUN_S = 10.0  # how long such an address is not listened to
 MAX_SHUNNED = 10_000  # addresses that are remembered
+MAX_TOLD = 8  # connections too many of one address that are open at a time
+MAX_ALL_TOLD = 128  # and of all addresses
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def networks(listed: Sequence[str]) -> tuple[Network, ...]:
     """Addresses and networks, such as `10.0.0.0/8`. Raises ValueError."""
     return tuple(ipaddress.ip_network(one, strict=False) for one in listed)
+
+
+class Connecting(Enum):
+    """What becomes of a new connection."""
+
+    ADMITTED = "admitted"
+    TOLD = "told that it is one too many"
+    DROPPED = "dropped without a word"
 
 
 class AddressLimits:
@@ -37,7 +52,10 @@ class AddressLimits:
         self._trusted = networks(trusted)
         self._per_address = per_address
         self._total = total
-        self._open: Counter[str] = Counter()  # connections
+        self._open: Counter[str] = Counter()  # connections that were admitted
+        self._all_open = 0
+        self._told: Counter[str] = Counter()  # connections too many that are still open
+        self._all_told = 0
         self._in_progress: Counter[str] = Counter()  # requests that came through a trusted proxy
         self._refused: Counter[str] = Counter()  # since the last line in the log
         self._faults: dict[str, tuple[float, int]] = {}  # by address: since when, how many
@@ -52,12 +70,22 @@ class AddressLimits:
         mapped = getattr(found, "ipv4_mapped", None)
         return any((mapped or found) in network for network in self._trusted)
 
-    def connected(self, address: str) -> bool:
-        """Count a new connection, which `disconnected` ends. False if it is one too many."""
+    def connected(self, address: str) -> Connecting:
+        """Count a new connection, which `disconnected` ends."""
         block = address_block(address)
-        too_many = self._open[block] >= self._per_address and not self.trusts(address)
-        self._open[block] += 1
-        return not too_many and self._open.total() <= self._total
+        if self.shuns(address):
+            return Connecting.DROPPED
+        if self._all_open < self._total and (
+            self._open[block] < self._per_address or self.trusts(address)
+        ):
+            self._open[block] += 1
+            self._all_open += 1
+            return Connecting.ADMITTED
+        if self._told[block] >= MAX_TOLD or self._all_told >= MAX_ALL_TOLD:
+            return Connecting.DROPPED
+        self._told[block] += 1
+        self._all_told += 1
+        return Connecting.TOLD
 
     def shuns(self, address: str) -> bool:
         """Whether new connections of an address are closed unread."""
@@ -75,8 +103,14 @@ class AddressLimits:
         if len(self._faults) > MAX_SHUNNED:
             del self._faults[next(iter(self._faults))]
 
-    def disconnected(self, address: str) -> None:
-        _decrease(self._open, address_block(address))
+    def disconnected(self, address: str, was: Connecting) -> None:
+        """`was`: what `connected` returned."""
+        if was is Connecting.ADMITTED:
+            _decrease(self._open, address_block(address))
+            self._all_open -= 1
+        elif was is Connecting.TOLD:
+            _decrease(self._told, address_block(address))
+            self._all_told -= 1
 
     def begun(self, address: str) -> bool:
         """Count a request of a proxy's visitor, which `ended` ends. False if it is one too many."""

@@ -19,9 +19,10 @@ import httptools
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from bot.runtime.address_limits import AddressLimits
+from bot.runtime.address_limits import AddressLimits, Connecting
 
 OFFER = (b"upgrade", b"http2-settings")
+TOO_MANY = "over the number of connections"
 FAULTS = ("malformed", "too large")
 MALFORMED = (400, "malformed", "This is not a valid HTTP/1.1 request.")
 
@@ -51,6 +52,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._limits = limits
         self._bounds = bounds
         self._peer = ""
+        self._connecting = Connecting.DROPPED
         self._visitors: list[str] = []  # of the requests in progress that came through a proxy
         self._receiving: asyncio.TimerHandle | None = None  # the time limit of a head or a body
         self._sending: asyncio.TimerHandle | None = None  # the time limit of what the peer reads
@@ -70,16 +72,17 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._peer = self.client[0] if self.client else ""
         self._limit_receiving(self._bounds.head_s)
-        allowed = self._limits.connected(self._peer)
-        if self._limits.shuns(self._peer):
+        self._connecting = self._limits.connected(self._peer)
+        if self._connecting is Connecting.DROPPED:
             self._discarding = True
-            self._limits.refused("of a shunned address")
+            shunned = self._limits.shuns(self._peer)
+            self._limits.refused("of a shunned address" if shunned else TOO_MANY)
             self.transport.abort()
-        elif not allowed:
-            self._refuse(429, "over the number of connections", "Too many connections.")
+        elif self._connecting is Connecting.TOLD:
+            self._refuse(429, TOO_MANY, "Too many connections.")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._limits.disconnected(self._peer)
+        self._limits.disconnected(self._peer, self._connecting)
         for visitor in self._visitors:
             self._limits.ended(visitor)
         self._visitors.clear()

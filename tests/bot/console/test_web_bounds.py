@@ -52,6 +52,13 @@ def test_over_https_no_other_host_can_set_the_cookie(bot: Bot) -> None:
     assert "Domain" not in cookie
 
 
+@pytest.mark.parametrize("bot_settings", [{"trusted_proxies": []}])
+def test_only_a_trusted_proxy_says_that_it_is_https(bot: Bot) -> None:
+    answer = bot.http().get("/", headers={"X-Forwarded-Proto": "https"})
+    assert answer.headers["set-cookie"].startswith(f"{auth.COOKIE}=")
+    assert "Secure" not in answer.headers["set-cookie"]
+
+
 def test_over_https_a_planted_cookie_is_no_session(bot: Bot) -> None:
     """A sibling host can set a cookie for the whole domain, but none that begins with `__Host-`."""
     https = {"X-Forwarded-Proto": "https"}

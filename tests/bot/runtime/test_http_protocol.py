@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 
-from bot.runtime.address_limits import AddressLimits
+from bot.runtime.address_limits import MAX_TOLD, AddressLimits, Connecting
 from bot.runtime.http_protocol import Bounds, bounded
 from tests.conftest import wait_until
 
@@ -253,6 +253,16 @@ def test_one_address_has_a_bounded_number_of_connections() -> None:
         assert status(server.send(GET)) == 200
 
 
+def test_connections_too_many_of_one_address_take_no_room_of_others() -> None:
+    """Although it leaves each of them open, and reads nothing."""
+    with serving(PATIENT, limits(per_address=3, total=5)) as server, contextlib.ExitStack() as stack:
+        made = [stack.enter_context(server.connect()) for _ in range(30)]
+        answers = [read(connection) for connection in made[3:]]
+        assert seen(server.send(GET, source="127.0.0.3"))["client"] == "127.0.0.3"
+        assert [status(answer) for answer in answers] == [429] * MAX_TOLD + [0] * (27 - MAX_TOLD)
+        wait_until(lambda: server.connections == 3 + MAX_TOLD, "the others to be dropped")
+
+
 def test_all_addresses_together_have_a_bounded_number_of_connections() -> None:
     with serving(PATIENT, limits(total=2)) as server:
         with server.connect(), server.connect("127.0.0.3"):
@@ -288,8 +298,9 @@ def test_behind_a_proxy_each_visitor_has_a_bound_of_their_own() -> None:
 
 def test_a_network_of_64_bits_is_one_address() -> None:
     counted = limits(per_address=2)
-    assert [counted.connected(f"2001:db8::{n}") for n in range(3)] == [True, True, False]
-    assert counted.connected("2001:db8:0:1::1")
+    became = [counted.connected(f"2001:db8::{n}") for n in range(3)]
+    assert became == [Connecting.ADMITTED, Connecting.ADMITTED, Connecting.TOLD]
+    assert counted.connected("2001:db8:0:1::1") is Connecting.ADMITTED
 
 
 def test_an_address_that_sends_nonsense_again_and_again_is_not_listened_to() -> None:
