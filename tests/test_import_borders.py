@@ -67,7 +67,7 @@ MAY_IMPORT: dict[str, str] = {
     "serving.sse": "",
     "serving.engine_replies": "",
     "serving.client": "data serving.engine_replies serving.sse",
-    "serving.engine": "data",
+    "serving.engine": "data serving.engine_replies",
     "serving.vllm_plugin": "data serving.engine",
     "serving.adapters": "data serving.engine",
     "serving.fleet": "data serving.adapters serving.engine",

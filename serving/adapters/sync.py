@@ -70,9 +70,12 @@ def held_adapters(url: str) -> dict[str, str]:
     """Served name -> folder, of the adapters that the engine holds. Raises EngineRefused."""
     try:
         cards = ask(f"{url}/v1/models", timeout=SHORT_S)["data"]
-        return {card["id"]: card.get("root") or "" for card in cards if card.get("parent")}
+        held = {card["id"]: card.get("root") or "" for card in cards if card.get("parent")}
     except (KeyError, TypeError, AttributeError) as error:
         raise EngineRefused(f"The server at {url} is not vLLM.") from error
+    if not all(isinstance(text, str) for named in held.items() for text in named):
+        raise EngineRefused(f"The server at {url} is not vLLM.")
+    return held
 
 
 def record_forgotten(store: Store, replica: str, held: dict[str, str]) -> None:

@@ -13,7 +13,10 @@ import orjson
 
 from data import engine_http
 from data.store.errors import Unavailable
+from serving import engine_replies
 
+MAX_ANSWER = 16 * 2**20  # bytes; the log probabilities of a check are the largest answer
+MAX_REASON = 2**16  # bytes of a refusal
 TIMEOUT_S = 60.0  # the longest request reads an adapter from a slow disk
 HEALTH_TIMEOUT_S = 5.0
 NO_ANSWER = "cannot be reached"  # part of the reason when the outcome is unknown
@@ -39,11 +42,13 @@ def ask(url: str, body: dict[str, Any] | None = None, timeout: float = TIMEOUT_S
     opener = engine_http.opener()
     try:
         with opener.open(request, timeout=timeout) as answer:
-            raw = answer.read()
+            raw = answer.read(MAX_ANSWER + 1)
     except urllib.error.HTTPError as error:
         raise EngineRefused(_reason(error), error.code) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise EngineRefused(f"The engine at {url} {NO_ANSWER}: {error}") from error
+    if len(raw) > MAX_ANSWER:
+        raise EngineRefused(f"The engine at {url} answered with more than {MAX_ANSWER:,} bytes.")
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError:
@@ -51,17 +56,15 @@ def ask(url: str, body: dict[str, Any] | None = None, timeout: float = TIMEOUT_S
 
 
 def _reason(error: urllib.error.HTTPError) -> str:
+    """What the engine says, without anything that no engine wrote: people read this."""
     try:
-        raw = error.read()
+        raw = error.read(MAX_REASON)
     except (OSError, http.client.HTTPException):  # the connection broke in the middle of the reason
         raw = b""
-    try:
-        message = orjson.loads(raw)["error"]["message"]
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        message = raw.decode(errors="replace")[:300]
-        if error.code == 404 and "lora_adapter" in error.url:
-            message = "start it with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True"
-    return f"The engine answered {error.code}: {message}"
+    message = engine_replies.refusal(raw)
+    if message is None and error.code == 404 and "lora_adapter" in error.url:
+        message = "start it with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True"
+    return f"The engine answered {error.code}" + (f": {message}" if message else ".")
 
 
 def healthy(url: str, timeout: float = HEALTH_TIMEOUT_S) -> bool:

@@ -255,7 +255,10 @@ def test_one_address_has_a_bounded_number_of_connections() -> None:
 
 def test_connections_too_many_of_one_address_take_no_room_of_others() -> None:
     """Although it leaves each of them open, and reads nothing."""
-    with serving(PATIENT, limits(per_address=3, total=5)) as server, contextlib.ExitStack() as stack:
+    with (
+        serving(PATIENT, limits(per_address=3, total=5)) as server,
+        contextlib.ExitStack() as stack,
+    ):
         made = [stack.enter_context(server.connect()) for _ in range(30)]
         answers = [read(connection) for connection in made[3:]]
         assert seen(server.send(GET, source="127.0.0.3"))["client"] == "127.0.0.3"
