@@ -47,7 +47,7 @@ from typing import Any
 SPENT = 0.9
 # Of two tunings, more than alpha: nobody looks for ever. Up to twenty times the expected number of
 # people, simulations err less often than alpha (`benchmarks/comparison_error.py`).
-SPENT_BY_TWO = 1.15
+SPENT_BY_TWO = 1.2
 STEPS = 8  # of Newton's method; four are enough for twelve digits
 
 Array = Any  # a numpy array or a number; numpy is imported only when results are computed

@@ -213,5 +213,5 @@ def test_of_two_tunings_more_than_alpha_is_spent_and_of_one_less() -> None:
     a, b = (sequence_side([sums(v)]) for v in (votes(60, 40), votes(70, 30)))
     one, two = (difference(a, b, 0.05, tuned) for tuned in (1_000, (100, 1_750)))
     assert one.high - one.estimate == pytest.approx(one.error * boundary(one.time, 0.045, 1_000))
-    half = two.error * boundary(two.time, 0.0575, (100, 1_750))
+    half = two.error * boundary(two.time, 0.06, (100, 1_750))
     assert two.high - two.estimate == pytest.approx(half)

@@ -50,7 +50,7 @@ def test_the_thumbs_among_all_answers_are_tuned_for_as_many_raters() -> None:
     """A quarter rates: four times as many people have an answer as rate."""
     sides = [cell(votes(60, 40), thumbs_up=votes(60, 340), thumbs_down=votes(40, 360))] * 2
     found = differences_to_control(evidence(sides), 1, DESIGN)["thumbs_up"]
-    half = found.error * float(boundary(found.time, 1.15 * 0.11, (600, 6_400)))
+    half = found.error * float(boundary(found.time, 1.2 * 0.11, (600, 6_400)))
     assert found.high - found.estimate == pytest.approx(half)
 
 
@@ -59,7 +59,7 @@ def test_more_ratings_than_answers_and_none_change_no_tuning() -> None:
     none = [cell(thumbs_up=votes(6, 4))] * 2
     for sides in (more, none):
         found = differences_to_control(evidence(sides), 1, DESIGN)["thumbs_up"]
-        half = found.error * float(boundary(found.time, 1.15 * 0.11, (150, 1_600)))
+        half = found.error * float(boundary(found.time, 1.2 * 0.11, (150, 1_600)))
         assert found.high - found.estimate == pytest.approx(half)
 
 

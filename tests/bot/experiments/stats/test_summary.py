@@ -196,7 +196,7 @@ def test_without_ratings_of_a_variant_nothing_is_claimed() -> None:
 def test_the_sentence_while_collecting() -> None:
     found = stats.summary(two((70, 30), (75, 25)), TERMS)
     assert found.sentence.startswith(
-        "Collecting: B is 5 points above A so far, interval -15.0 to +25.0. If the difference "
+        "Collecting: B is 5 points above A so far, interval -14.9 to +24.9. If the difference "
         "stays the same, ratings from about 3,000 more people will decide. 100 people rated A"
     )
 
