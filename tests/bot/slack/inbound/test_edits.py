@@ -142,6 +142,7 @@ async def test_a_second_edit_is_offered_again(bot: Bot) -> None:
         await bot.settled()
         await bot.slack.press(MEMBER, offers(bot)[-1], edited_question.ANSWER_ANEW)
         await bot.slack.answer_to(question, count=number + 1)
+        await bot.settled()
     assert [a["messages"][-1]["content"] for a in bot.engine.asked[1:]] == ["text 1?", "text 2?"]
 
 
