@@ -49,7 +49,10 @@ class ServingSettings(Section):
     max_model_len: int = Field(
         default=1024,
         ge=128,
-        description="The length limit in tokens of a question with its history and its answer.",
+        description="The length limit in tokens of a question with its history, references and "
+        "answer. The default holds six earlier questions with answers of 25 words, the references "
+        "and an answer. Raise it for longer answers: without room, the last references and the "
+        "oldest turns are left out. On a GPU, twice the length takes memory from a run beside it.",
     )
     max_loras: int = Field(
         default=0,
