@@ -97,7 +97,7 @@ def create_app(settings: Settings, store: Store, engine: EngineClient | None = N
     app.state.service = service
     app.state.metrics = metrics
     app.state.web_bounds = WebBounds(store, settings.bot.web_questions_per_hour)
-    app.add_middleware(RequestMiddleware)
+    app.add_middleware(RequestMiddleware, bot=settings.bot)
     for family in (UnderstudyError, RequestValidationError, HTTPException):
         app.add_exception_handler(family, _refuse)
     app.router.routes.append(
@@ -235,10 +235,10 @@ async def _cleaning_up(service: Service) -> AsyncIterator[None]:
         await asyncio.wait(tasks)
 
 
-async def _refuse(request: Request, error: Exception) -> Response:
+async def _refuse(_: Request, error: Exception) -> Response:
     problem = problems.problem_of(error)
     if problem is None:
         raise error
     if problem.status >= 500:
-        log.warning("%s: %s", request.state.request_id, error)
+        log.warning("%s", error)
     return problem.response()

@@ -118,15 +118,14 @@ async def begin_session(request: Request, response: Response) -> None:
         return
     nonce = secrets.token_urlsafe(32)
     signature = await service.store.read(lambda db: keyed_digest(db, PURPOSE, nonce))
-    https = _over_https(request)
     response.set_cookie(
-        HOST_COOKIE if https else COOKIE,
+        _cookie_name(request),
         f"{nonce}.{signature}",
         max_age=YEAR_S,
         path="/",
         httponly=True,
         samesite="lax",
-        secure=https,
+        secure=_over_https(request),
     )
 
 
@@ -138,7 +137,15 @@ def _over_https(request: Request) -> bool:
 def _session_token(request: Request) -> str:
     """The session's cookie. Over HTTPS, only the one that no other host of the domain can set:
     otherwise such a host could give a visitor a session of its own, and read what they ask."""
-    return request.cookies.get(HOST_COOKIE if _over_https(request) else COOKIE, "")
+    return request.cookies.get(_cookie_name(request), "")
+
+
+def _cookie_name(request: Request) -> str:
+    """The name of the session's cookie. Under a prefix it is one of its own, because `__Host-`
+    requires the path `/`, where the cookies of two bots on one host would replace each other."""
+    name = HOST_COOKIE if _over_https(request) else COOKIE
+    prefix = request.state.prefix
+    return f"{name}_{hashlib.sha256(prefix.encode()).hexdigest()[:8]}" if prefix else name
 
 
 def _session(db: Database, token: str) -> str:

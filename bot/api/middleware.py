@@ -1,22 +1,23 @@
 """The outermost HTTP layer, for every request and route.
 
-It adds a request id and security headers, limits the body, and turns unexpected errors into
+It adds a request id, security headers and those of CORS, finds the path by which a request is
+routed, answers HEAD wherever GET is answered, limits the body, and turns unexpected errors into
 responses. It is plain ASGI, so that streams pass through unchanged.
 """
 
 import logging
-import secrets
-from typing import Any
 
-from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bot.api import problems
+from bot.api import problems, request_body, request_ids, request_path
+from bot.api.cross_origin import CrossOrigin
 from bot.api.relay import CallerDisconnected
+from bot.runtime.request_log import request_name
+from data.config.settings import BotSettings
 
 log = logging.getLogger(__name__)
 
-MAX_BODY = 1_000_000  # bytes
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -32,47 +33,61 @@ SECURITY = [
 NO_STORE = (b"cache-control", b"no-store")
 
 
-class TooLarge(HTTPException):
-    """The body exceeds the limit."""
-
-    def __init__(self) -> None:
-        super().__init__(413, f"The body is too large; the limit is {MAX_BODY:,} bytes.")
-
-
 class RequestMiddleware:
     """The ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, bot: BotSettings) -> None:
         self._app = app
+        self._root_path = bot.root_path
+        self._cross_origin = CrossOrigin(bot.allowed_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = f"req-{secrets.token_hex(8)}"
-        scope.setdefault("state", {})["request_id"] = request_id
-        response = _Response(send, request_id)
+        ids = request_ids.of_headers(scope["headers"])
+        prefix = request_path.prefix_of(scope, self._root_path)
+        scope.setdefault("state", {}).update(request_id=ids.request_id, prefix=prefix)
+        asked = request_path.routed(scope, prefix)
+        added = [*ids.headers, *SECURITY, *self._cross_origin.headers(asked)]
+        response = _Response(send, added)
+        named = request_name.set(ids.name)
         try:
-            await self._app(scope, _limited(scope, receive), response.send)
+            await self._answer(asked, receive, response.send)
         except CallerDisconnected:
-            log.info("%s: the caller disconnected", request_id)
+            log.info("The caller disconnected")
         except Exception as error:
             if response.started:  # closes the connection, so the response cannot look complete
                 raise
             problem = problems.problem_of(error)
             if problem is None:
-                log.exception("%s: %s %s failed", request_id, scope["method"], scope["path"])
-                problem = problems.unexpected(request_id)
+                log.exception("%s %s failed", scope["method"], scope["path"])
+                problem = problems.unexpected(ids.request_id)
             await problem.response()(scope, receive, response.send)
+        finally:
+            request_name.reset(named)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        prefix = scope["state"]["prefix"]
+        if prefix and scope["path"] == prefix:  # relative addresses need the slash
+            await RedirectResponse(f"{prefix}/", 308)(scope, receive, send)
+            return
+        if (preflight := self._cross_origin.preflight(scope)) is not None:
+            await preflight(scope, receive, send)
+            return
+        scope, receive = request_body.bounded(scope, receive)
+        if scope["method"] == "HEAD":  # the server leaves the body out
+            scope = {**scope, "method": "GET"}
+        await self._app(scope, receive, send)
 
 
 class _Response:
     """Adds the headers that every response carries."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, added: list[tuple[bytes, bytes]]) -> None:
         self.started = False
         self._send = send
-        self._request_id = request_id
+        self._added = added
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -80,26 +95,5 @@ class _Response:
             own = list(message.get("headers", ()))
             if not any(name == b"cache-control" for name, _ in own):
                 own.append(NO_STORE)
-            own.append((b"x-request-id", self._request_id.encode()))
-            message["headers"] = own + SECURITY
+            message["headers"] = own + self._added
         await self._send(message)
-
-
-def _limited(scope: Scope, receive: Receive) -> Receive:
-    """A `receive` that raises TooLarge when the body, or its announced length, is too large."""
-    announced: Any = next((v for n, v in scope["headers"] if n == b"content-length"), None)
-    if announced is not None and announced.isdigit() and int(announced) <= MAX_BODY:
-        return receive  # the server enforces the announced length
-    received = 0
-
-    async def limited() -> Message:
-        nonlocal received
-        if announced is not None:
-            raise TooLarge
-        message = await receive()
-        received += len(message.get("body", b""))
-        if received > MAX_BODY:
-            raise TooLarge
-        return message
-
-    return limited

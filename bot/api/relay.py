@@ -97,7 +97,7 @@ async def stream(
         async with contextlib.aclosing(events), asyncio.timeout(limit_s + GRACE_S):
             await _pump(scope, send, events, encoder)
     except TimeoutError:
-        log.warning("%s: the caller stopped reading; the answer was cancelled", _id(scope))
+        log.warning("The caller stopped reading; the answer was cancelled")
 
 
 async def _pump(
@@ -119,7 +119,7 @@ async def _pump(
     except Exception as error:
         problem = problems.problem_of(error)
         if problem is None:
-            log.exception("%s: an answer failed while it was being sent", _id(scope))
+            log.exception("An answer failed while it was being sent")
             problem = problems.unexpected(_id(scope))
         last = encoder.error(problem)
     await send({"type": "http.response.body", "body": last, "more_body": False})

@@ -164,9 +164,12 @@ def main(ctx: click.Context, config: Path | None, verbose: bool) -> None:
 
     Try `understudy demo` first. Then run `understudy init` to set up your own bot.
     """
+    from bot.runtime.request_log import RequestFilter
+
     os.umask(0o077)  # what this process and its children write is for its user alone
     handler = logging.StreamHandler(sys.stderr)
-    layout = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+    layout = "%(asctime)s %(levelname)-7s %(name)s:%(request)s %(message)s"
+    handler.addFilter(RequestFilter())
     handler.setFormatter(terminal.LogFormatter(layout, datefmt="%H:%M:%S"))
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler])
     if not verbose:

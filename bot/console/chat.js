@@ -155,7 +155,7 @@ function showSuggestions(answer, { suggestions, outcome }) {
   person.hidden = outcome !== "declined";
   person.querySelector("button").addEventListener("click", async () => {
     try {
-      await post("/web/feedback", { reply_id: answer.replyId, want_person: true });
+      await post("web/feedback", { reply_id: answer.replyId, want_person: true });
       person.hidden = true;
       answer.part(".said").textContent = "Your question was passed on to the people who review answers.";
     } catch (error) {
@@ -213,7 +213,7 @@ async function ask(text, regenerates = null) {
   let about = { adapter: "", note: "" }, ended = false;
   try {
     const body = { conversation: state.conversation, text, domain: $("subject").value || null, regenerates };
-    for await (const event of lines(await post("/web/ask", body, abort.signal))) {
+    for await (const event of lines(await post("web/ask", body, abort.signal))) {
       const follow = nearEnd();
       if (event.type === "started") {
         answer.replyId = event.reply_id;
@@ -272,7 +272,7 @@ async function rate(answer, thumb) {
   const before = answer.thumb;
   showThumb(answer, wanted === "none" ? null : wanted);
   try {
-    await post("/web/feedback", { reply_id: answer.replyId, thumb: wanted });
+    await post("web/feedback", { reply_id: answer.replyId, thumb: wanted });
     const notices = { up: "Thank you.", down: "Thank you for your feedback.", none: "Rating withdrawn." };
     answer.part(".said").textContent = notices[wanted];
     answer.part(".better").hidden = wanted !== "down";
@@ -290,7 +290,7 @@ async function correct(answer) {
   const box = answer.part(".better textarea");
   if (!box.value.trim()) return box.focus();
   try {
-    await post("/web/feedback", { reply_id: answer.replyId, correction: box.value });
+    await post("web/feedback", { reply_id: answer.replyId, correction: box.value });
     answer.part(".better").hidden = true;
     answer.part(".said").textContent = "Thank you. A reviewer will check your answer.";
     question.focus();
@@ -308,7 +308,7 @@ function showTwo(answers) {
   for (const button of buttons) {
     button.addEventListener("click", async () => {
       try {
-        await post("/web/feedback", { reply_id: answers[0].reply_id, prefer: button.dataset.prefer });
+        await post("web/feedback", { reply_id: answers[0].reply_id, prefer: button.dataset.prefer });
         for (const other of buttons) other.setAttribute("aria-pressed", String(other === button));
         said.textContent = "Thank you for your feedback.";
       } catch (error) {
@@ -325,7 +325,7 @@ function askWhetherItHelped(answer) {
   for (const button of row.querySelectorAll("[data-helped]")) {
     button.addEventListener("click", async () => {
       try {
-        await post("/web/feedback", { reply_id: answer.replyId, helped: button.dataset.helped });
+        await post("web/feedback", { reply_id: answer.replyId, helped: button.dataset.helped });
         row.hidden = true;
         answer.part(".said").textContent = "Thank you.";
       } catch (error) {
@@ -375,7 +375,7 @@ async function restore() {
 }
 
 async function showChat(conversation) {
-  const { messages } = await (await call(`/web/conversations/${encodeURIComponent(conversation)}`)).json();
+  const { messages } = await (await call(`web/conversations/${encodeURIComponent(conversation)}`)).json();
   if (!messages.length) return;
   state.conversation = conversation;
   $("log").replaceChildren();
@@ -396,7 +396,7 @@ async function listChats() {
   $("chats-said").textContent = "";
   $("chats-dialog").showModal();
   try {
-    const { conversations } = await (await call("/web/conversations")).json();
+    const { conversations } = await (await call("web/conversations")).json();
     $("chats-list").replaceChildren(...conversations.map((chat) => {
       const item = document.createElement("li");
       const button = node("button", chat.question.length > 120 ? `${chat.question.slice(0, 119)}…` : chat.question);
@@ -427,7 +427,7 @@ async function goOn(conversation) {
 async function open() {
   setBusy(false);
   try {
-    state.subjects = await (await call("/web/domains")).json();
+    state.subjects = await (await call("web/domains")).json();
     $("subject").replaceChildren(...state.subjects.map((s) => {
       const option = node("option", s.title);
       option.value = s.name;

@@ -8,7 +8,7 @@ const SVG = "http://www.w3.org/2000/svg";
 let shown = 0; // the number of the newest refresh
 
 async function call(path) {
-  const response = await fetch(`/v1${path}`, { headers: { Authorization: `Bearer ${sessionStorage.getItem(KEY)}` } });
+  const response = await fetch(`v1${path}`, { headers: { Authorization: `Bearer ${sessionStorage.getItem(KEY)}` } });
   const answer = await response.json().catch(() => ({})); // a proxy's error page, if the service is down
   if (response.ok) return answer;
   const error = new Error(answer.error?.message ?? `The service answered with status ${response.status}.`);

@@ -5,7 +5,7 @@ it, so the page shows what the API allows this key to see.
 """
 
 from fastapi import APIRouter, Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from bot.console.files import File
 
@@ -16,6 +16,12 @@ PAGE, SCRIPT, STYLE = (File(f"comparisons.{kind}") for kind in ("html", "js", "c
 @router.get("/comparisons")
 async def page(request: Request) -> Response:
     return PAGE.response(request)
+
+
+@router.get("/comparisons/")
+async def page_with_slash() -> Response:
+    """The page's relative addresses need the address without the slash."""
+    return RedirectResponse("../comparisons", 308)
 
 
 @router.get("/web/comparisons.js")

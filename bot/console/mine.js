@@ -3,7 +3,7 @@
 const $ = (id) => document.getElementById(`mine${id}`);
 
 async function call(method, path = "", body = undefined) {
-  const response = await fetch(`/web/me${path}`, {
+  const response = await fetch(`web/me${path}`, {
     method, headers: { "Content-Type": "application/json" }, body: body && JSON.stringify(body),
   });
   const answer = await response.json();

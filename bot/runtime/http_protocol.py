@@ -17,7 +17,11 @@ from typing import Any
 
 import httptools
 import orjson
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from bot.runtime.address_limits import AddressLimits, Connecting
 
@@ -161,6 +165,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._limit_receiving(self._bounds.body_s)
         self._find_visitor()
         super().on_headers_complete()
+        if self.parser.get_http_version() == "1.0":
+            self.cycle.__class__ = CloseDelimitedCycle  # uvicorn makes no other kind
 
     def on_body(self, body: bytes) -> None:
         self._progressed = True
@@ -202,6 +208,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         schemes = [value for name, value in self.headers if name == b"x-forwarded-proto"]
         if schemes and schemes[-1].strip().lower() in (b"http", b"https"):
             self.scope["scheme"] = schemes[-1].strip().lower().decode()
+        prefixes = [value for name, value in self.headers if name == b"x-forwarded-prefix"]
+        if prefixes:
+            self.scope["root_path"] = prefixes[-1].strip().decode("latin-1")
         if visitor != self._peer:
             self.scope["client"] = (visitor, 0)
         self._visitors.append(visitor)
@@ -275,6 +284,21 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """What uvicorn itself refuses."""
         self._refuse(*MALFORMED)
+
+
+class CloseDelimitedCycle(RequestResponseCycle):
+    """A response over HTTP/1.0, which knows no chunks: what has no length ends with the connection
+    (RFC 9112, section 6.3)."""
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            named = {name.lower() for name, _ in message.get("headers", ())}
+            if b"content-length" not in named:
+                self.chunked_encoding = False
+                self.close_delimited = True
+        elif getattr(self, "close_delimited", False):
+            self.expected_content_length = len(message.get("body", b""))
+        await super().send(message)
 
 
 def _response(status: int, sentence: str) -> bytes:

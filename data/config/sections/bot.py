@@ -1,12 +1,14 @@
 """`[bot]`: the HTTP service, and how it requests answers from the engines."""
 
 import ipaddress
+import re
 from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from data.config.sections.fields import LAST_PORT, Section, TextList
+from data.config.sections.fields import LAST_PORT, Section, TextList, is_address
 
+PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]{1,64}){1,8}")  # of a path
 Port = Annotated[int, Field(ge=0, le=LAST_PORT)]
 
 
@@ -86,11 +88,24 @@ class BotSettings(Section):
         '`"*"` allows any name. It keeps other sites from reaching the web chat through their own '
         "name (DNS rebinding).",
     )
+    allowed_origins: TextList = Field(
+        default=(),
+        description="The sites whose pages may call the API from a browser (CORS), such as "
+        '`["https://app.example.com"]`; `"*"` allows every site. It opens only the routes under '
+        "`/v1`, which need a key, and never allows cookies.",
+    )
+    root_path: str = Field(
+        default="",
+        description="The path under which a reverse proxy shows the service, such as `/bot`. It is "
+        "needed if the proxy does not strip it, or if several bots share a host name. A trusted "
+        "proxy can send it as `X-Forwarded-Prefix` instead.",
+    )
     trusted_proxies: TextList = Field(
         default=("127.0.0.1", "::1"),
         description='Addresses and networks of your reverse proxies, such as `["10.0.0.0/8"]`. '
-        "Only from them, `X-Forwarded-For` and `X-Forwarded-Proto` say who sends a request, and "
-        "how. Without it, everybody behind a proxy on another machine counts as one address.",
+        "Only from them, `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Prefix` say who "
+        "sends a request, how, and under which path. Without it, everybody behind a proxy on "
+        "another machine counts as one address.",
     )
     max_connections: int = Field(
         default=128,
@@ -98,6 +113,24 @@ class BotSettings(Section):
         description="The number of connections that one address may have open, and of requests "
         "that it may have in progress through a trusted proxy. For each bot process.",
     )
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _origins(cls, listed: tuple[str, ...]) -> tuple[str, ...]:
+        for one in listed:
+            if one != "*" and not (is_address(one) and one.count("/") == 2):
+                raise ValueError(
+                    f"{one!r} is not a site such as https://app.example.com, without a path"
+                )
+        return listed
+
+    @field_validator("root_path")
+    @classmethod
+    def _path(cls, given: str) -> str:
+        path = given.rstrip("/")
+        if path and not PREFIX.fullmatch(path):
+            raise ValueError(f"{given!r} is not a path such as /bot")
+        return path
 
     @field_validator("trusted_proxies")
     @classmethod

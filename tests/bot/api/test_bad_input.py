@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from bot.runtime.request_log import RequestFilter
 from tests.bot.conftest import Bot, answering
 from tests.serving.fake_vllm import FakeVllm, refusal, running
 
@@ -262,11 +263,13 @@ def test_an_unexpected_error_shows_only_the_request_id(
         )
     )
 
-    answer = bot.http("admin").get("/v1/runs/1")
+    with caplog.filtering(RequestFilter()):
+        answer = bot.http("admin").get("/v1/runs/1")
 
     assert answer.status_code == 500
     error = error_of(answer)
     assert "run_points" not in answer.text
     request_id = answer.headers["x-request-id"]
     assert request_id in error["message"]
-    assert request_id in caplog.text
+    (logged,) = [r for r in caplog.records if r.exc_info]
+    assert logged.__dict__["request"] == f" [{request_id}]"

@@ -16,6 +16,7 @@ OPEN = {
     ("GET", "/"),
     ("GET", "/health"),
     ("GET", "/comparisons"),  # an empty page; its data needs a key
+    ("GET", "/comparisons/"),
     ("GET", "/web/comparisons.js"),
     ("GET", "/web/comparisons.css"),
     ("GET", "/web/chat.js"),

@@ -95,6 +95,13 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     assert (settings.bot.port, settings.bot.web_chat) == (9001, False)
 
 
+BOT = {
+    "allowed_origins": "https://app.example.com",
+    "root_path": "/bot",
+    "trusted_proxies": "10.0.0.0/8",
+}
+
+
 def example_of(section: str, key: str) -> str:
     """A valid value that is not the default, as text."""
     field = SECTIONS[section].model_fields[key]
@@ -111,8 +118,8 @@ def example_of(section: str, key: str) -> str:
         return str(not field.default).lower()
     if (section, key) == ("serving", "url"):
         return "http://10.0.0.5:8000"
-    if (section, key) == ("bot", "trusted_proxies"):
-        return "10.0.0.0/8"
+    if section == "bot" and (own := BOT.get(key)):
+        return own
     if get_origin(field.annotation) is Literal:
         return str(next(v for v in get_args(field.annotation) if v != field.default))
     kinds = {int: "33", float: "0.25"}
