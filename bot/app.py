@@ -44,7 +44,7 @@ from bot.api.answers import Answers
 from bot.api.auth import known_host, member
 from bot.api.completions import Completions
 from bot.api.middleware import RequestMiddleware
-from bot.console.web_bounds import WebBounds
+from bot.api.rate_bounds import RateBounds
 from bot.experiments.decider import deciding
 from bot.runtime import erasure_loop
 from bot.runtime.address_limits import AddressLimits
@@ -96,7 +96,7 @@ def create_app(settings: Settings, store: Store, engine: EngineClient | None = N
     )
     app.state.service = service
     app.state.metrics = metrics
-    app.state.web_bounds = WebBounds(store, settings.bot.web_questions_per_hour)
+    app.state.rate_bounds = RateBounds.of(store, settings.bot)
     app.add_middleware(RequestMiddleware, bot=settings.bot)
     for family in (UnderstudyError, RequestValidationError, HTTPException):
         app.add_exception_handler(family, _refuse)

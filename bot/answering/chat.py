@@ -127,7 +127,7 @@ class Chat:
             store, engine, settings, self.breaker, self.admission, control_tokens.of_base(settings)
         )
         self.search = search or PairSearch(store, settings.search)
-        self._storage = StorageBounds(store, bot.web_storage_mib, bot.key_storage_mib)
+        self.storage = StorageBounds(store, bot.web_storage_mib, bot.key_storage_mib)
         self._finder = ReferenceFinder(store, settings, self.search)
         self._store = store
         self._settings = settings
@@ -164,7 +164,7 @@ class Chat:
         StreamCut, after the pieces that arrived, when an answer was interrupted and no other
         replica could continue it."""
         prompt.check(ask, self._settings.bot.max_prompt_chars)
-        await self._storage.check(ask.person)
+        await self.storage.check(ask.person)
         grounds = await self._finder.find(ask)
         outcome = grounds.without_engine if grounds is not None else None
         if grounds is not None and outcome is not None:

@@ -1,4 +1,4 @@
-"""Bounds for what is stored: the questions and answers of browsers, and those of API keys.
+"""Bounds for what is stored: the questions, answers and feedback of browsers, and of API keys.
 
 Neither can fill the disk, and what one of them stores leaves the other its room. Members of a
 workspace have no bound of their own; if the disk is full, answers are refused, and there is an
@@ -9,12 +9,12 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
-from data.conversations.stored_bytes import stored_bytes
+from data.conversations.stored_bytes import Newest, stored_bytes
 from data.store.db import Store
 from data.store.errors import Unavailable
 
 MIB = 1 << 20
-LOOK_EVERY_S = 10.0  # for new messages
+LOOK_EVERY_S = 10.0  # for what is new
 RECOUNT_EVERY_S = 3_600.0  # because of what was erased
 
 
@@ -35,7 +35,7 @@ class StorageBounds:
             "http": StorageBound(key_mib, "The API keys have", "key_storage_mib"),
         }
         self._stored: Counter[str] = Counter()
-        self._newest = 0
+        self._newest = Newest()
         self._looked_at = self._counted_at = -RECOUNT_EVERY_S
 
     async def check(self, person: str) -> None:
@@ -47,9 +47,9 @@ class StorageBounds:
         await self._look()
         if self._stored[kind] > bound.mib * MIB:
             raise Unavailable(
-                f"{bound.who} stored as many questions and answers as the operator allows. The "
-                f"operator can raise [bot] {bound.setting}, or erase old conversations with "
-                "`understudy forget`."
+                f"{bound.who} stored as many questions, answers and corrections as the operator "
+                f"allows. The operator can raise [bot] {bound.setting}, or erase old "
+                "conversations with `understudy forget`."
             )
 
     async def _look(self) -> None:
@@ -58,7 +58,7 @@ class StorageBounds:
             return
         self._looked_at = now
         recount = now - self._counted_at >= RECOUNT_EVERY_S
-        after = 0 if recount else self._newest
+        after = Newest() if recount else self._newest
         found, newest = await self._store.read(lambda db: stored_bytes(db, after))
         if recount:
             self._counted_at, self._stored = now, found

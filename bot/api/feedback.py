@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sqlite_utils import Database
 
 from bot.api import auth
+from bot.api.rate_bounds import bound_key_writes
 from bot.service import Service
 from data.conversations import conversations, side_by_side
 from data.feedback import feedback, rating_totals, unanswered
@@ -87,6 +88,7 @@ class KeyFeedbackRequest(FeedbackRequest):
 @router.post(
     "/feedback",
     status_code=201,
+    dependencies=[Depends(bound_key_writes)],
     response_description="The feedback as stored now: `reply_id`, `thumb`, `helped`, `prefer`, "
     "and `pair_id` of the pair that the correction became.",
     responses={
@@ -96,6 +98,7 @@ class KeyFeedbackRequest(FeedbackRequest):
         },
         404: {"description": "There is no such answer, or `prefer` named an answer shown alone."},
         409: {"description": "The answer failed, or is still being written."},
+        503: {"description": "The keys have stored as much as `[bot] key_storage_mib` allows."},
     },
 )
 async def give_feedback(
@@ -106,6 +109,7 @@ async def give_feedback(
     Give at least one of them. All of a request is stored, or nothing. A member's key rates the
     answers that its own people got; a reviewer's key rates any answer."""
     service: Service = request.app.state.service
+    await service.chat.storage.check(auth.person(key, given.user))
     reply_id = given.reply_id or given.id or ""
 
     def write(db: Database) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlite_utils import Database
 
 from bot.api import auth
+from bot.api.rate_bounds import bound_key_writes, bound_writes
 from bot.service import Service
 from data.people.keys import Key
 from data.privacy import erasure, opt_out, personal_data
@@ -36,9 +37,9 @@ async def _caller(
     return auth.person(key, user)
 
 
-def _router(path: str, who: Who) -> APIRouter:
+def _router(path: str, who: Who, *dependencies: Any) -> APIRouter:
     """The routes below `path`, for the person that `who` identifies."""
-    router = APIRouter(tags=["A person's own data"])
+    router = APIRouter(tags=["A person's own data"], dependencies=list(dependencies))
     Person = Annotated[str, Depends(who)]
 
     @router.get(path, response_description="A [person](#person) object.")
@@ -95,5 +96,5 @@ def _router(path: str, who: Who) -> APIRouter:
     return router
 
 
-router = _router("/people/me", _caller)
-web = _router("/web/me", auth.visitor)
+router = _router("/people/me", _caller, Depends(bound_key_writes))
+web = _router("/web/me", auth.visitor, Depends(bound_writes))

@@ -3,7 +3,6 @@
 - `comparisons`: the page with the results of comparisons, for reviewers and admins
 - `files`: the pages' static files, read once and served from memory, and the shared ones
 - `routes`: the routes of the web chat: its static files, and the calls of its script under `/web`
-- `web_bounds`: bounds for browsers that nobody signed in to: the questions of an address
 """
 
 from fastapi import APIRouter

@@ -17,8 +17,8 @@ from bot.api.domain_field import DomainName, domain_of
 from bot.api.feedback import FeedbackRequest
 from bot.api.feedback import store as store_feedback
 from bot.api.problems import Problem
+from bot.api.rate_bounds import RateBounds, bound_writes
 from bot.console.files import File
-from bot.console.web_bounds import WebBounds
 from bot.service import Service
 from data import domains
 from data.config.settings import BotSettings
@@ -78,8 +78,8 @@ class WebQuestionRequest(BaseModel):
 @router.post("/web/ask")
 async def ask(request: Request, given: WebQuestionRequest, visitor: Visitor) -> Response:
     service: Service = request.app.state.service
-    bounds: WebBounds = request.app.state.web_bounds
-    await bounds.admit(auth.client_address(request))
+    bounds: RateBounds = request.app.state.rate_bounds
+    await bounds.question(auth.client_address(request))
     domain = await service.store.read(lambda db: domain_of(db, given.domain))
     address = auth.client_address(request)
     if (first := given.regenerates) is not None:
@@ -107,12 +107,13 @@ class WebFeedbackRequest(FeedbackRequest):
     reply_id: Annotated[str, Field(max_length=100)]
 
 
-@router.post("/web/feedback", status_code=201)
+@router.post("/web/feedback", status_code=201, dependencies=[Depends(bound_writes)])
 async def give_feedback(
     request: Request, given: WebFeedbackRequest, visitor: Visitor
 ) -> dict[str, Any]:
     """Store feedback on an answer. A session can only rate answers to its own questions."""
     service: Service = request.app.state.service
+    await service.chat.storage.check(visitor)
 
     def write(db: Database) -> dict[str, Any]:
         feedback.require_asker(db, given.reply_id, visitor)

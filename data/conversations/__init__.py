@@ -2,6 +2,6 @@
 
 - `conversations`: threads, messages, and replies with the adapter that wrote each
 - `side_by_side`: two blinded answers to one question
-- `stored_bytes`: how much is stored, by the kind of the people who asked
-- `web_allowances`: how many questions an address may still ask in the web chat
+- `stored_bytes`: how much people's texts take, by the kind of the people
+- `web_allowances`: how much an address and a key may still ask and write in this hour
 """

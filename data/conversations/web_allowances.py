@@ -1,9 +1,9 @@
-"""How many questions an address may still ask in the web chat.
+"""How much an address may still ask and write in the web chat, and how much a key may write.
 
-A token bucket for each address: it holds the questions of one hour and fills up in an hour. It is
-in the store, so the limit is that of all bot processes together, and a restart does not fill it.
-Of the address, a keyed digest is kept, and deleted an hour after the last question, when the bucket
-is full again.
+A token bucket for each of them and each use: it holds those of one hour and fills up in an hour. It
+is in the store, so the limit is that of all bot processes together, and a restart does not fill it.
+Of the address, a keyed digest is kept, and deleted an hour after the last use, when the bucket is
+full again.
 """
 
 from sqlite_utils import Database
@@ -16,21 +16,21 @@ HOUR_US = 3_600_000_000
 MAX_ADDRESSES = 10_000  # that are remembered
 
 
-def take(db: Database, address: str, per_hour: int) -> int:
-    """Count a question of an address, or for IPv6 of its network. Returns 0, or the microseconds
-    until it may ask again; then nothing was counted."""
-    digest, now = keyed_digest(db, "web allowance", address), now_us()
+def take(db: Database, use: str, who: str, per_hour: int, cost: int = 1) -> int:
+    """Count a use, such as a question, of an address or key, as `cost` of the `per_hour`. Returns
+    0, or the microseconds until it may be; then nothing was counted."""
+    digest, now = keyed_digest(db, f"web allowance, {use}", who), now_us()
     db.execute("DELETE FROM web_allowances WHERE as_of <= ?", [now - HOUR_US])
     found = row(db, "SELECT remaining, as_of FROM web_allowances WHERE address = ?", [digest])
     left = float(per_hour)
     if found is not None:
         grown = max(0, now - found["as_of"]) * per_hour / HOUR_US
         left = min(left, found["remaining"] + grown)
-    if left < 1:
-        return int((1 - left) * HOUR_US / per_hour) + 1
+    if left < cost:
+        return int((cost - left) * HOUR_US / per_hour) + 1
     db.execute(
         "INSERT OR REPLACE INTO web_allowances (address, remaining, as_of) VALUES (?, ?, ?)",
-        [digest, left - 1, now],
+        [digest, left - cost, now],
     )
     if found is None:
         _forget_oldest(db)

@@ -98,8 +98,11 @@ def prefer(db: Database, reply_id: str, person: str, which: Preferred) -> Rating
 def reason(db: Database, reply_id: str, person: str, text: str) -> Rating:
     """Record a written reason: what was right or wrong about the answer."""
     reply = _rateable_reply(db, reply_id, person)
+    text = _checked(text)
     before = live(db, reply_id, person, "reason")
-    return _replace(db, before, reply, person, "reason", text=_checked(text))
+    if before is not None and before.text == text:
+        return before
+    return _replace(db, before, reply, person, "reason", text=text)
 
 
 def correction(db: Database, reply_id: str, person: str, text: str, learn: bool = True) -> Rating:

@@ -64,19 +64,27 @@ class BotSettings(Section):
         default=600,
         ge=1,
         description="The number of questions an hour that one address may ask in the web chat, in "
-        "all its sessions.",
+        "all its sessions, and ten times as many other writes, such as ratings and corrections. "
+        "Every 1,024 bytes of such a text count as one.",
+    )
+    key_writes_per_hour: int = Field(
+        default=36_000,
+        ge=1,
+        description="The number of ratings, corrections and other writes an hour that one API key "
+        "may send, for all its users. Every 1,024 bytes of a text count as one. Questions take "
+        "turns instead.",
     )
     web_storage_mib: int = Field(
         default=1_024,
         ge=1,
-        description="MiB of questions and answers of the web chat that are stored. Then it takes "
-        "no more questions.",
+        description="MiB of questions, answers, feedback and corrections of the web chat that are "
+        "stored. Then it takes no more of them.",
     )
     key_storage_mib: int = Field(
         default=10_240,
         ge=1,
-        description="MiB of questions and answers of API keys that are stored. Then they are "
-        "refused.",
+        description="MiB of questions, answers, feedback and corrections of API keys that are "
+        "stored. Then they are refused.",
     )
     answer_timeout_s: int = Field(
         default=120, ge=1, description="Seconds that an answer may take in total."

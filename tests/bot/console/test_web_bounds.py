@@ -11,7 +11,7 @@ from bot.answering import storage_bounds
 from bot.answering.admission import Admission, TooBusy
 from bot.answering.storage_bounds import StorageBounds
 from bot.api import auth
-from bot.console.web_bounds import TooManyQuestions, WebBounds
+from bot.api.rate_bounds import RateBounds, TooMany
 from data import domains
 from data.conversations import web_allowances
 from data.feedback import feedback
@@ -205,21 +205,21 @@ async def test_classes_then_keys_and_addresses_take_turns() -> None:
 
 
 async def test_an_address_may_ask_so_much_in_an_hour(store: Store) -> None:
-    bounds = WebBounds(store, per_hour=3)
+    bounds = RateBounds(store, questions=3, key_writes=3)
     for _ in range(3):
-        await bounds.admit("192.0.2.1")
+        await bounds.question("192.0.2.1")
     for _ in range(2):
-        with pytest.raises(TooManyQuestions) as refused:
-            await bounds.admit("192.0.2.1")
+        with pytest.raises(TooMany) as refused:
+            await bounds.question("192.0.2.1")
         assert 1_100 < refused.value.retry_after <= 1_201
-    await bounds.admit("192.0.2.2")
+    await bounds.question("192.0.2.2")
 
 
 async def test_an_hour_is_that_of_all_bot_processes_and_outlives_them(store: Store) -> None:
     for _ in range(3):  # each with the counts of a process that has just started
-        await WebBounds(store, per_hour=3).admit("2001:db8:1:2::1")
-    with pytest.raises(TooManyQuestions):
-        await WebBounds(store, per_hour=3).admit("2001:db8:1:2::9")
+        await RateBounds(store, questions=3, key_writes=3).question("2001:db8:1:2::1")
+    with pytest.raises(TooMany):
+        await RateBounds(store, questions=3, key_writes=3).question("2001:db8:1:2::9")
     kept = rows(store.db, "SELECT address FROM web_allowances")
     assert len(kept) == 1
     assert "2001" not in kept[0]["address"], "a digest"
@@ -232,20 +232,20 @@ def test_an_allowance_grows_with_time_and_is_forgotten_when_it_is_full(
     monkeypatch.setattr(web_allowances, "now_us", lambda: now)
     monkeypatch.setattr(web_allowances, "MAX_ADDRESSES", 2)
     with store.write() as db:
-        assert [web_allowances.take(db, "a", 2) for _ in range(2)] == [0, 0]
+        assert [web_allowances.take(db, "questions", "a", 2) for _ in range(2)] == [0, 0]
         half = web_allowances.HOUR_US // 2
-        assert web_allowances.take(db, "a", 2) == half + 1
+        assert web_allowances.take(db, "questions", "a", 2) == half + 1
         now += half + 1
-        assert web_allowances.take(db, "a", 2) == 0
-        assert web_allowances.take(db, "a", 2) > half - 10
+        assert web_allowances.take(db, "questions", "a", 2) == 0
+        assert web_allowances.take(db, "questions", "a", 2) > half - 10
         now -= web_allowances.HOUR_US  # the clock was set back
-        assert web_allowances.take(db, "a", 2) > half - 10
+        assert web_allowances.take(db, "questions", "a", 2) > half - 10
         now += 3 * web_allowances.HOUR_US
-        assert web_allowances.take(db, "192.0.2.1", 2) == 0
+        assert web_allowances.take(db, "questions", "192.0.2.1", 2) == 0
         assert len(rows(db, "SELECT 1 FROM web_allowances")) == 1
         for n in range(2, 5):
             now += 1
-            web_allowances.take(db, f"192.0.2.{n}", 2)
+            web_allowances.take(db, "questions", f"192.0.2.{n}", 2)
         assert len(rows(db, "SELECT 1 FROM web_allowances")) == 2
 
 
