@@ -39,7 +39,7 @@ from data.search import layout
 from data.search.search import PairSearch
 from data.store.db import Store, StoreBusy, StoreFull
 from data.store.errors import Unavailable, UnderstudyError
-from serving.client import AdapterMissing, EngineClient
+from serving.client import AdapterMissing, EngineClient, PromptTooLong
 
 __all__ = [
     "Ask",
@@ -75,6 +75,7 @@ class Started:
     suggestions: tuple[str, ...] = ()  # questions to ask instead, under a refusal
     confidence: float | None = None  # that the first source answers, 0..1; None: not known
     uncertain: bool = False  # the answer is given, and may well not be the one
+    history_dropped: int = 0  # earlier messages that did not fit into the prompt
 
 
 @dataclass(frozen=True)
@@ -199,6 +200,9 @@ class Chat:
             except (GeneratorExit, asyncio.CancelledError):
                 await self._close(ask, writing, "partial" if self.stopping else "cancelled")
                 raise
+            except PromptTooLong:
+                await self._take_back(ask, writing)
+                raise
             except Exception as error:
                 may_quote = grounds is not None and grounds.may_quote and not started
                 if not (isinstance(error, Unavailable) and may_quote):
@@ -281,6 +285,13 @@ class Chat:
             await asyncio.shield(recorded)
         else:  # people learn what went wrong, even while the store is locked
             await asyncio.wait({recorded}, timeout=FIRST_TRY_S)
+
+    async def _take_back(self, ask: Ask, writing: Writing) -> None:
+        """Remove a question that is too long from the store: that is the caller's error, and no
+        answer of the adapter that was to answer."""
+        if writing.plan is not None:
+            removed = self._recorded(ask, lambda db: recording.take_back(db, ask), until=GIVE_UP_S)
+            await asyncio.wait({removed}, timeout=FIRST_TRY_S)
 
     async def _give(
         self,
@@ -411,4 +422,5 @@ def _started(writing: Writing, ask: Ask, declined: Grounds | None = None) -> Sta
         () if declined is None else declined.suggestions,
         writing.grounds.found.confidence if writing.grounds else None,
         declined is None and writing.grounds is not None and writing.grounds.uncertain,
+        writing.history_dropped,
     )

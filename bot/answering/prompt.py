@@ -63,14 +63,20 @@ class Ask:
     reply_id: str = field(default_factory=conversations.new_reply_id)
 
 
+class TextTooLong(Invalid):
+    """A question or a system message has too many characters."""
+
+
 def check(ask: Ask, max_chars: int) -> None:
-    """Raises Invalid for an empty question, a text of more than `max_chars` characters, or
-    characters that cannot be stored."""
+    """Raises TextTooLong for a text of more than `max_chars` characters, and Invalid for an empty
+    question or characters that cannot be stored."""
     if not ask.text.strip():
         raise Invalid("The question is empty.")
     for name, text in (("question", ask.text), ("system message", ask.system or "")):
         if len(text) > max_chars:
-            raise Invalid(f"The {name} has {len(text):,} characters; the limit is {max_chars:,}.")
+            raise TextTooLong(
+                f"The {name} has {len(text):,} characters; the limit is {max_chars:,}."
+            )
     earlier = (m.text for m in ask.history or ())
     for text in (ask.text, ask.system or "", ask.person, ask.thread, ask.quoted.text, *earlier):
         if "\x00" in text or not _encodable(text):
@@ -89,6 +95,7 @@ class Prompt:
     references: tuple[Reference, ...] = ()  # the best first; they stand before the question
     control_tokens: frozenset[str] = frozenset()  # of the base; no message may spell them
     quoted: str = ""  # what the question refers to
+    history_dropped: int = 0  # earlier messages that were left out because they did not fit
 
     @property
     def messages(self) -> list[dict[str, str]]:
@@ -109,7 +116,9 @@ class Prompt:
         if len(self.references) > 1:
             return replace(self, references=self.references[:-1])
         if self.history:
-            return replace(self, history=_without_oldest(self.history))
+            kept = _without_oldest(self.history)
+            dropped = self.history_dropped + len(self.history) - len(kept)
+            return replace(self, history=kept, history_dropped=dropped)
         if self.quoted:
             return replace(self, quoted="")
         if self.references:
@@ -152,6 +161,7 @@ def build_prompt(
         tuple(references),
         control_tokens,
         ask.quoted.text,
+        len(turns) - len(kept),
     )
 
 
@@ -172,6 +182,13 @@ def without_repetitions(history: Sequence[Message], question: str) -> tuple[Mess
         if not repeated:
             kept.append(message)
     return tuple(kept)
+
+
+def is_small(ask: Ask, limit: int) -> bool:
+    """Whether what the caller sent certainly takes no more than half of a context of `limit`
+    tokens. A token has at least one byte."""
+    sent = (ask.text, ask.system or "", ask.prefix)
+    return 2 * sum(len(text.encode()) for text in sent) <= limit
 
 
 def _newest(history: Sequence[Message], budget: int) -> tuple[Message, ...]:

@@ -224,6 +224,14 @@ def _expose(db: Database, ask: Ask, intended: Target) -> None:
         )
 
 
+def take_back(db: Database, ask: Ask) -> None:
+    """Remove a question and its reply, as if it had never been asked. A person who got no other
+    answer since has not been exposed either."""
+    opened = conversations.remove(db, ask.reply_id)
+    if opened is not None and ask.second_variant is None:
+        assignments.take_back(db, opened.domain_id, ask.person, opened.created_at, ask.thread)
+
+
 def close_declined(
     db: Database, ask: Ask, grounds: Grounds, record: Record, latency_us: int, layout: int
 ) -> None:

@@ -54,7 +54,6 @@ MAX_ENGINE_FAILURES = 2  # after this many, a question stops waiting for engines
 POLL_S = 0.25  # between checks for an engine that restarts
 MAX_PLANS = 5  # attempts to open a reply while adapters are being moved
 MAX_RESUMES = 2  # interruptions of one answer that another replica may repair
-FAILURES = (EngineDown, AdapterMissing, WrongAdapter, StreamCut)  # worth trying another target
 QUEUE_SHARE = 0.5  # of an answer's time that it may spend in the queue, once an engine is ready
 JUST_STARTED = "The engine has just started and answers earlier questions first"
 REPLAN_AFTER_S = 1.0  # after a longer wait, the plan is read again
@@ -66,8 +65,16 @@ class NotLearned(Unavailable):
     """The adapter cannot know the approved answer, because it was approved after its training."""
 
 
+class SystemPromptTooLong(Unavailable):
+    """The system prompt of the variant or the domain leaves no room for a question."""
+
+
 class TookTooLong(StreamCut):
     """The answer has reached its time limit."""
+
+
+# worth trying another target
+FAILURES = (EngineDown, AdapterMissing, WrongAdapter, StreamCut, SystemPromptTooLong)
 
 
 @dataclass(frozen=True)
@@ -355,9 +362,24 @@ class Writing:
             except PromptTooLong as error:
                 self._prompt = self._prompt.shorter()
                 if shown:
-                    raise
+                    raise StreamCut("There is no room for the rest of the answer.") from error
                 if self._prompt is None:  # without earlier turns and references
-                    raise PromptTooLong(error.tokens, error.limit, "question") from error
+                    raise self._too_long(route, error) from error
+
+    def _too_long(self, route: Route, error: PromptTooLong) -> UnderstudyError:
+        """The error when nothing can be left out any more. It is the caller's, unless what the
+        caller sent is so small that only the system prompt can be too long."""
+        if error.limit is None or not prompt.is_small(self._ask, error.limit):
+            return PromptTooLong(error.tokens, error.limit, "question")
+        return SystemPromptTooLong(
+            f"The system prompt of {route.target.name} is too long: it leaves no room for a "
+            f"question in a context of {error.limit} tokens."
+        )
+
+    @property
+    def history_dropped(self) -> int:
+        """How many earlier messages did not fit into the prompt."""
+        return self._prompt.history_dropped if self._prompt is not None else 0
 
     @property
     def without_quoted(self) -> bool:

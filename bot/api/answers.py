@@ -34,8 +34,8 @@ class Answers:
     request_model: ClassVar = ChatRequest
     response_description: ClassVar = (
         "A list of one or two answers, each with `id` and `content`. A single one also names its "
-        "`adapter`, and has `outcome`, `sources`, `references_sent` and `nearest` as in "
-        "`/v1/chat/completions`."
+        "`adapter`, and has `outcome`, `sources`, `references_sent`, `nearest` and "
+        "`history_dropped` as in `/v1/chat/completions`."
     )
     responses: ClassVar = {404: {"description": "There is no such model."}}
 
@@ -64,6 +64,7 @@ def _as_json(answer: BlindedAnswer, blinded: bool) -> dict[str, Any]:
     body: dict[str, Any] = {"id": answer.started.reply_id, "content": answer.text}
     if not blinded:
         body["adapter"] = answer.started.adapter or None
+        body["history_dropped"] = answer.started.history_dropped
         body |= grounds_as_json(answer.started)
     return body
 

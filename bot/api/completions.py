@@ -47,7 +47,9 @@ class Completions:
         "`prompt`, `approved_by`, `approved_at` and `similarity`; `references_sent` says whether "
         "the model was given them. `nearest` are the questions to ask instead of a declined one. "
         "`confidence` is the probability that the best source answers the question (null where it "
-        "is not known), and `uncertain` marks an answer that may well not be the right one."
+        "is not known), and `uncertain` marks an answer that may well not be the right one. "
+        "`history_dropped` is the number of earlier messages that were left out, the oldest first, "
+        "because the conversation does not fit into the model's context."
     )
     responses: ClassVar = {404: {"description": "There is no such model."}}
 
@@ -180,6 +182,7 @@ def _about(started: Started) -> dict[str, Any]:
         "instead_of": started.instead_of,
         "precision": started.precision,
         "reply_id": started.reply_id,
+        "history_dropped": started.history_dropped,
         **grounds_as_json(started),
     }
 

@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from bot.answering.admission import TooBusy
 from bot.answering.plan import NobodyCanAnswer
+from bot.answering.prompt import TextTooLong
 from bot.answering.routing import NoEngine
 from bot.answering.writing import TookTooLong
 from bot.api.auth import Unauthorized
@@ -77,11 +78,15 @@ CODES: dict[type[UnderstudyError], str] = {  # codes that OpenAI's clients know
     Unauthorized: "invalid_api_key",
     UnknownModel: "model_not_found",
     PromptTooLong: "context_length_exceeded",
+    TextTooLong: "context_length_exceeded",
     BadField: "invalid_value",
     NobodyCanAnswer: "engine_down",
     NoEngine: "engine_down",
     TookTooLong: "stream_cut",
 }
+# Clients that can shorten a conversation, or have a model with a longer context, look for these
+# words: https://github.com/BerriAI/litellm (exception mapping), langchain-openai.
+TOO_LONG = "The prompt is too long."
 HEADERS: dict[int, dict[str, str]] = {
     401: {"WWW-Authenticate": "Bearer"},
     409: {"x-should-retry": "false"},  # OpenAI's clients retry a 409 otherwise
@@ -105,12 +110,13 @@ def problem_of(error: Exception) -> Problem | None:
             if isinstance(error, family):
                 status, kind = family_status, family_kind
                 break
+        too_long = isinstance(error, PromptTooLong | TextTooLong)
         return Problem(
             status,
             kind,
-            str(error),
+            f"{TOO_LONG} {error}" if too_long else str(error),
             CODES.get(type(error)) or _snake(type(error).__name__),
-            getattr(error, "param", None),
+            "messages" if too_long else getattr(error, "param", None),
             _headers(status, error),
         )
     if isinstance(error, RequestValidationError | ValidationError):

@@ -278,6 +278,23 @@ def finish_reply(
     return count > 0
 
 
+def remove(db: Database, reply_id: str) -> Reply | None:
+    """Remove a reply with its messages, and its conversation if nothing else is in it. Returns what
+    was removed; None if there is no such reply any more."""
+    try:
+        found = reply(db, reply_id)
+    except NotFound:
+        return None
+    db.execute("DELETE FROM replies WHERE id = ?", [reply_id])
+    db.execute(
+        "DELETE FROM conversations WHERE id = :id "
+        "AND NOT EXISTS (SELECT 1 FROM messages WHERE conversation_id = :id) "
+        "AND NOT EXISTS (SELECT 1 FROM replies WHERE conversation_id = :id)",
+        {"id": found.conversation_id},
+    )
+    return found
+
+
 def count_streaming(
     db: Database, replica: str, within_s: float, adapter_id: int | None = None
 ) -> int:

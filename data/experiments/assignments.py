@@ -126,6 +126,19 @@ def expose(
     )
 
 
+def take_back(db: Database, domain_id: int, person: str, since: int, thread: str) -> None:
+    """Remove a person's exposure of `since` or later (microseconds), unless another reply of the
+    domain needs it. A second blinded answer, which stands beside `thread`, needs none."""
+    db.execute(
+        "DELETE FROM assignments WHERE person = :person AND at >= :since "
+        "AND experiment_id IN (SELECT id FROM experiments WHERE domain_id = :domain) "
+        "AND NOT EXISTS (SELECT 1 FROM replies r JOIN conversations c ON c.id = r.conversation_id "
+        "WHERE r.person = :person AND r.domain_id = :domain AND r.created_at >= :since "
+        "AND substr(c.thread, 1, length(:beside)) <> :beside)",
+        {"person": person, "since": since, "domain": domain_id, "beside": f"{thread}/beside/"},
+    )
+
+
 def may_see(db: Database, experiment_id: int, person: str, variant_id: int) -> bool:
     """Whether a reply of that variant may be opened for the person: the experiment is still
     running, and the person has not been assigned another variant in the meantime."""

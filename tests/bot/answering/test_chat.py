@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from data.conversations.conversations import Message
 from data.domains import Domain
 from data.experiments import assignments, experiments
 from data.store.db import Store
-from data.store.errors import Invalid
+from data.store.errors import Invalid, Unavailable
 from serving.client import EngineClient, PromptTooLong, StreamCut
 from tests.bot.conftest import add_adapter, add_replica
 from tests.conftest import ALONE
@@ -180,6 +181,21 @@ async def test_only_a_question_that_exceeds_the_context_alone_is_too_long(
 
     with pytest.raises(PromptTooLong):
         await answer(chat, ask(domain, "x" * 300))
+
+    for table in ("replies", "messages", "conversations"):
+        assert list(store.db.query(f"SELECT * FROM {table}")) == [], table
+
+
+async def test_a_system_prompt_that_leaves_no_room_is_no_error_of_the_caller(
+    chat: Chat, domain: Domain, vllm: FakeVllm, store: Store
+) -> None:
+    long = replace(domain, system_prompt="s" * 280)
+    with store.write() as db:
+        db.execute("UPDATE domains SET system_prompt = ?", [long.system_prompt])
+    at_most(300, vllm)
+
+    with pytest.raises(Unavailable, match="leaves no room for a question"):
+        await answer(chat, ask(long, "Why?"))
 
     (found,) = store.db.query("SELECT status FROM replies")
     assert found["status"] == "failed"

@@ -187,7 +187,8 @@ def test_a_question_that_does_not_fit_the_engine(bot: Bot) -> None:
     sentence = "This model's maximum context length is 1024 tokens. However, you requested 32"
     usual, bot.vllm.say = bot.vllm.say, lambda body: refusal(400, sentence)
 
-    answer = bot.http("member").post(CHAT, json=ASK)
+    long = {"messages": [{"role": "user", "content": "Why? " * 1_000}]}
+    answer = bot.http("member").post(CHAT, json=ASK | long)
 
     bot.vllm.say = usual
     assert answer.status_code == 400

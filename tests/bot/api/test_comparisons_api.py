@@ -251,6 +251,7 @@ def test_a_rater_is_quarantined_listed_and_released(bot: Bot) -> None:
 def test_without_a_comparison_there_is_one_answer_with_its_adapter(bot: Bot) -> None:
     (only,) = answers(bot)
     about = {"outcome", "sources", "references_sent", "nearest", "confidence", "uncertain"}
+    about |= {"history_dropped"}
     assert (only["adapter"], set(only)) == ("helpdesk@1", {"id", "content", "adapter"} | about)
 
 

@@ -29,6 +29,7 @@ def test_an_answer(bot: Bot) -> None:
         "instead_of": None,
         "precision": "",
         "reply_id": answer.id,
+        "history_dropped": 0,
         "outcome": "generated",
         "sources": [],
         "references_sent": False,
