@@ -205,7 +205,7 @@ def where(app: App, domain: str, person: str) -> None:
 
     db = app.store.db
     running = comparisons.current(db, domains.get(db, domain))
-    assigned = assignments.current_assignment(db, running, consent.check(person))
+    assigned = assignments.current_assignment(db, running, consent.check_person(db, person))
     if assigned is None:
         terminal.echo(
             f"{person} is not in the comparison: they are held out, or had a candidate in an "

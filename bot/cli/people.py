@@ -32,7 +32,8 @@ def show(app: App, person: str, as_json: bool) -> None:
     from data.privacy import contributions, personal_data
     from data.store.clock import iso
 
-    seen = personal_data.summarise(app.store.db, consent.check(person))
+    person = consent.check_person(app.store.db, person)
+    seen = personal_data.summarise(app.store.db, person)
     contributed = contributions.contributions_of(app.store.db, person, -1)
     if as_json:
         return print_json({"person": seen, "taught": contributed})
@@ -66,7 +67,8 @@ def export(app: App, person: str, file: Path | None) -> None:
     from data.privacy import personal_data as data_personal_data
     from data.store.errors import Conflict, Unavailable
 
-    found = data_personal_data.export(app.store.db, people_consent.check(person))
+    db = app.store.db
+    found = data_personal_data.export(db, people_consent.check_person(db, person))
     text = orjson.dumps(found, option=orjson.OPT_INDENT_2) + b"\n"
     if file is None:
         terminal.echo(text.decode(), nl=False)
@@ -90,7 +92,7 @@ def opt_out(app: App, person: str) -> None:
     from data.privacy import opt_out as learning
 
     with app.store.write() as db:
-        withdrawn = learning.opt_out(db, consent.check(person))
+        withdrawn = learning.opt_out(db, consent.check_person(db, person))
     terminal.echo(f"{person} has opted out of learning; withdrawn pairs: {withdrawn}.")
 
 
@@ -103,7 +105,7 @@ def opt_in(app: App, person: str) -> None:
     from data.privacy import opt_out as learning
 
     with app.store.write() as db:
-        learning.opt_in(db, consent.check(person))
+        learning.opt_in(db, consent.check_person(db, person))
     terminal.echo(f"{person} has opted in to learning again.")
 
 
@@ -123,7 +125,8 @@ def forget(app: App, person: str, yes: bool, dry_run: bool, as_json: bool) -> No
     from data.people import consent as privacy
     from data.privacy import erasure
 
-    preview = erasure.preview(app.store.db, privacy.check(person))
+    person = privacy.check_person(app.store.db, person)
+    preview = erasure.preview(app.store.db, person)
     if dry_run:
         return print_json(preview) if as_json else _print_receipt(preview, "would be erased")
     if not yes:

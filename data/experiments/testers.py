@@ -17,7 +17,7 @@ def set_variant(
     db: Database, experiment: Experiment, person: str, label: str, actor: str
 ) -> Variant:
     """Make a person a tester of the variant with that label. Raises Invalid."""
-    person = consent.check(person)
+    person = consent.check_person(db, person)
     variant = next((v for v in experiment.variants if v.label == label.upper()), None)
     if variant is None:
         labels = ", ".join(v.label for v in experiment.variants)

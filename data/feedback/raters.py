@@ -15,6 +15,7 @@ from data.domains import Domain
 from data.experiments.experiments import Experiment
 from data.feedback import rater_anomalies, rating_totals
 from data.feedback.rater_anomalies import OTHERS, Peers, Rule, Tally
+from data.people.identities import person_named
 from data.store import audit
 from data.store.clock import now_us
 from data.store.db import Row, row, rows, value
@@ -133,6 +134,7 @@ def count_quarantined(db: Database, domain_id: int) -> int:
 def quarantine(db: Database, domain: Domain, person: str, why: str, actor: str) -> None:
     """Quarantine a person by hand. Raises NotFound if they never rated an answer of the domain, and
     Conflict if they are already quarantined."""
+    person = person_named(db, person)
     if not _has_rated(db, domain.id, person):
         raise NotFound(f"{person} has not rated an answer of {domain.name}.")
     if quarantined(db, domain.id, person):
@@ -144,6 +146,7 @@ def release(db: Database, domain: Domain, person: str, actor: str) -> None:
     """Let a quarantined person's ratings count again; the person is not tested again.
 
     Raises Conflict if the person is not quarantined."""
+    person = person_named(db, person)
     if not quarantined(db, domain.id, person):
         raise Conflict(f"{person} is not quarantined in {domain.name}.")
     db.execute(

@@ -9,7 +9,7 @@ import re
 
 from sqlite_utils import Database
 
-from data.people.identities import normalised
+from data.people.identities import normalised, person_named
 from data.store.db import row
 from data.store.errors import Invalid
 
@@ -26,6 +26,12 @@ def check(person: str) -> str:
             "or web:SESSION."
         )
     return found
+
+
+def check_person(db: Database, identity: str) -> str:
+    """Return the person whom an id means, if it has the format of a person's id. Raises Invalid
+    otherwise."""
+    return person_named(db, check(identity))
 
 
 def may_learn(db: Database, *people: str) -> bool:

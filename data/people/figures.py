@@ -44,8 +44,15 @@ def names(db: Database, domain_id: int, person: str) -> tuple[str, str]:
 def erase(db: Database, domain_id: int, person: str) -> None:
     """Give the person's figures in a domain their pseudonym. Safe to repeat, also if the person
     came back in between."""
+    rename(db, domain_id, person, pseudonym(db, domain_id, person))
+    make_recognisable(db, domain_id, person)
+
+
+def make_recognisable(db: Database, domain_id: int, person: str) -> None:
+    """Note that figures in the domain have the person's pseudonym, so that `recognise` finds them.
+    An erasure that takes several transactions notes it with the first, so that somebody who comes
+    back in between is no second person."""
     hidden = pseudonym(db, domain_id, person)
-    rename(db, domain_id, person, hidden)
     has_some = " UNION ".join(
         f"SELECT 1 FROM {table} WHERE person = :hidden" for table in ("replies", *COUNTED_IN)
     )
@@ -96,6 +103,7 @@ def rename(db: Database, domain_id: int, person: str, name: str) -> None:
         bound,
     )
     _move(db, "voters", OF_DOMAIN, bound)
+    _count_no_quarantined(db, bound)
 
 
 def _move(db: Database, table: str, where: str, bound: dict[str, Any]) -> None:
@@ -118,3 +126,18 @@ def _first_exposure(db: Database, bound: dict[str, Any]) -> None:
         "(SELECT experiment_id FROM testers WHERE person = :name)",
         bound,
     )
+
+
+def _count_no_quarantined(db: Database, bound: dict[str, Any]) -> None:
+    """If `name` is quarantined now because `person` was, the ratings of `name` count no longer."""
+    quarantined = (
+        "EXISTS (SELECT 1 FROM voters v WHERE v.person = :name AND v.domain_id = :domain "
+        "AND v.state = 'quarantined')"
+    )
+    of_name = {**bound, "person": bound["name"]}
+    db.execute(
+        f"UPDATE feedback SET counts = 0 WHERE {OF_REPLY} AND live = 1 AND counts = 1 "
+        f"AND {quarantined}",
+        of_name,
+    )
+    db.execute(f"DELETE FROM ratings WHERE {OF_VARIANT} AND {quarantined}", of_name)

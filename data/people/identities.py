@@ -82,7 +82,7 @@ def normalised(person: str) -> str:
         return f"http:{key}/{name}" if name else f"http:{key}"
     rest = unicodedata.normalize("NFC", rest).strip()
     if prefix == "slack":
-        return f"slack:{rest.upper()}"
+        return f"slack:{unicodedata.normalize('NFC', rest.upper())}"
     return f"user:{_folded(rest)}" if prefix == "user" else f"{prefix}:{rest}"
 
 
@@ -127,3 +127,8 @@ def person_of(db: Database, identity: str) -> str:
     identity itself."""
     found = value(db, "SELECT person FROM joined_identities WHERE identity = ?", [identity])
     return identity if found is None else str(found)
+
+
+def person_named(db: Database, identity: str) -> str:
+    """The person whom an id means that somebody typed, in any spelling."""
+    return person_of(db, normalised(identity))

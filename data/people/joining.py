@@ -8,7 +8,7 @@ from sqlite_utils import Database
 
 from data.people import figures
 from data.people.consent import check
-from data.people.identities import is_verified, kind_of
+from data.people.identities import is_verified, kind_of, source_of
 from data.store import audit
 from data.store.clock import now_us
 from data.store.db import rows, value
@@ -47,6 +47,10 @@ def join(db: Database, identity: str, person: str, actor: str) -> None:
         figures.recognise(db, domain["id"], person)
         figures.recognise(db, domain["id"], identity)
         figures.rename(db, domain["id"], identity, person)
+    db.execute(  # whoever was seen first as a session is verified all the same
+        "UPDATE assignments SET kind = ?, source = ? WHERE person = ?",
+        [kind_of(person), source_of(db, person), person],
+    )
     for table in WORDS:
         db.execute(f"UPDATE {table} SET person = ? WHERE person = ?", [person, identity])
     for table in CHOICES:

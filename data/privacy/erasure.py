@@ -261,13 +261,21 @@ def _pairs_of(db: Database, order: _Order, most: int) -> int:
 def _judgements(db: Database, order: _Order, most: int) -> int:
     count = 0
     for domain_id in _domains(db, JUDGED_DOMAINS, order.person):
+        hidden = figures.pseudonym(db, domain_id, order.person)
+        db.execute(  # of two current ones of an answer, the one that was given first stays
+            "UPDATE feedback AS again SET live = 0 WHERE person = ? AND live = 1 AND EXISTS "
+            "(SELECT 1 FROM feedback f WHERE f.reply_id = again.reply_id AND f.kind = again.kind "
+            "AND f.person = ? AND f.live = 1)",
+            [order.person, hidden],
+        )
         count += changed(
             db,
             "UPDATE feedback SET person = ?, text = '', pair_id = NULL WHERE id IN "
             "(SELECT f.id FROM feedback f JOIN replies r ON r.id = f.reply_id "
             "WHERE f.person = ? AND r.domain_id = ? LIMIT ?)",
-            [figures.pseudonym(db, domain_id, order.person), order.person, domain_id, most - count],
+            [hidden, order.person, domain_id, most - count],
         )
+        figures.make_recognisable(db, domain_id, order.person)
     order.counts["judgements"] = order.counts.get("judgements", 0) + count
     return count
 
@@ -287,6 +295,7 @@ def _replies(db: Database, order: _Order, most: int) -> int:
             "(SELECT id FROM replies WHERE person = ? AND domain_id = ? LIMIT ?)",
             [figures.pseudonym(db, domain_id, order.person), order.person, domain_id, most - count],
         )
+        figures.make_recognisable(db, domain_id, order.person)
     return count
 
 

@@ -50,6 +50,14 @@ def test_a_rater_is_quarantined_and_released(run: Run) -> None:
     assert "web:rater is not quarantined in art." in refused.output
 
 
+def test_a_rater_may_be_named_in_another_spelling(run: Run, store: Store) -> None:
+    with store.write() as db:
+        domain = domains.get(db, "art")
+        feedback.thumb(db, given.reply(db, domain, "slack:T1/U1"), "slack:T1/U1", up=True)
+    assert "are kept" in run("feedback", "quarantine", "art", "slack:t1/u1", "--why", "x").output
+    assert "count again" in run("feedback", "release", "art", "slack:T1/u1 ").output
+
+
 def test_only_somebody_who_has_rated_can_be_quarantined(run: Run) -> None:
     result = run("feedback", "quarantine", "art", "web:nobody", "--why", "x")
 

@@ -100,6 +100,19 @@ def test_with_yes_it_does_not_ask(run: Run, store: Store, ann: str) -> None:
     assert entry.actor.startswith("cli:")
 
 
+def test_an_id_in_another_spelling_is_the_same_person(run: Run, store: Store, ann: str) -> None:
+    """Something else was erased than the preview had shown: nothing."""
+    spelt = " slack:t1/uann"
+    assert "was learned by helpdesk@1" in run("people", "show", spelt).output
+    assert SECRET in run("people", "export", spelt).stdout
+    run("people", "opt-out", spelt)
+    assert not consent.may_learn(store.db, ann)
+    run("people", "opt-in", spelt)
+    assert consent.may_learn(store.db, ann)
+    assert json(run("forget", spelt, "--yes", "--json"))["messages"] == 2  # type: ignore[index]
+    assert personal_data.summarise(store.db, ann).questions == 0
+
+
 @pytest.mark.parametrize("command", [("people", "show"), ("people", "export"), ("forget",)])
 def test_an_invalid_person_is_refused(run: Run, command: tuple[str, ...]) -> None:
     result = run(*command, "ann")

@@ -1,6 +1,7 @@
 """Figures after an erasure: who comes back is the same person, and forgetting adds no vote."""
 
 import asyncio
+import random
 
 import pytest
 
@@ -62,15 +63,15 @@ def test_who_votes_and_forgets_again_and_again_is_one_person(
     store: Store, domain: Domain, running: Experiment
 ) -> None:
     """It was a new person each time: 54 rounds rolled a candidate back."""
-    for _ in range(10):
+    for _ in range(50):
         use(store, domain, running, up=False)
         forget(store)
     cells = sums(store, running).stages[0].cells
     assert sum(c.assigned for c in cells) == 1
     rated = [c.of("rating") for c in cells if c.of("rating").people]
     assert [(r.people, r.wy) for r in rated] == [(1, 0.0)]
-    assert rated[0].w == pytest.approx(10 / (1 + 0.2 * 9)), "ten ratings of one person"
-    assert sum(v.down for v in sums(store, running).variants) == 10
+    assert rated[0].w == pytest.approx(50 / (1 + 0.2 * 49)), "fifty ratings of one person"
+    assert sum(v.down for v in sums(store, running).variants) == 50
 
 
 def test_who_comes_back_is_on_the_same_side_after_a_ramp(
@@ -157,6 +158,60 @@ def test_who_comes_back_while_they_are_being_erased_stops_nothing(
     assert value(store.db, "SELECT at FROM assignments") == 1, "the first exposure stays"
 
 
+CURRENT = """
+SELECT r.variant_id, r.person, sum(f.value = 1) AS up, sum(f.value = 0) AS down
+FROM feedback f JOIN replies r ON r.id = f.reply_id AND r.person = f.person
+WHERE f.kind = 'thumb' AND f.live = 1 AND f.counts = 1 GROUP BY 1, 2 ORDER BY 1, 2
+"""
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_happens_during_an_erasure_a_person_is_one(
+    store: Store, domain: Domain, running: Experiment, seed: int
+) -> None:
+    """An erasure takes several transactions, or is interrupted. Who rated an old answer anew in
+    between was a second person, and the erasure then failed for ever."""
+    dice, replies = random.Random(seed), [use(store, domain, running, up=True)]
+
+    def ask() -> None:
+        replies.append(use(store, domain, running, up=dice.random() < 0.5))
+
+    def rate_anew() -> None:
+        with store.write() as db:
+            feedback.thumb(db, dice.choice(replies), ANN, up=dice.random() < 0.5)
+
+    def erase_a_part() -> None:
+        with store.write() as db:
+            receipt = erasure.begin(db, ANN, ANN)
+            for _ in range(dice.randrange(1, 12)):
+                erasure.step(db, receipt, most=dice.choice([1, 2, 5]))
+
+    def resume() -> None:
+        asyncio.run(erasure.resume(store, store.path.parent))
+
+    for _ in range(40):
+        dice.choice([ask, rate_anew, erase_a_part, resume])()
+    resume()
+    forget(store)
+    kept = "SELECT * FROM ratings WHERE up + down > 0 ORDER BY variant_id"
+    assert [dict(r) for r in rows(store.db, kept)] == rows(store.db, CURRENT)
+    assert sum(c.assigned for c in sums(store, running).stages[0].cells) == 1
+
+
+def test_two_ratings_of_one_answer_stop_no_erasure(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    """As an interrupted erasure of an earlier version left them."""
+    reply = use(store, domain, running, up=True)
+    with store.write() as db:
+        feedback.thumb(db, reply, BOB, up=False)
+        hidden = figures.pseudonym(db, domain.id, ANN)
+        db.execute("UPDATE feedback SET person = ? WHERE person = ?", [hidden, BOB])
+    forget(store)
+    live = rows(store.db, "SELECT person, value FROM feedback WHERE live = 1")
+    assert live == [{"person": hidden, "value": 0.0}]
+
+
 def test_nothing_names_them_and_domains_cannot_be_linked(
     store: Store, domain: Domain, running: Experiment
 ) -> None:
@@ -207,9 +262,13 @@ def test_the_figures_of_two_ids_become_those_of_one_person(
     for table in ("replies", "feedback", "assignments", "ratings", "tallies", "voters", "testers"):
         assert rows(store.db, f"SELECT 1 FROM {table} WHERE person = ?", [BOB]) == [], table
     rated = rows(store.db, "SELECT up, down FROM ratings WHERE variant_id = ?", [a.id])
-    assert rated == [{"up": 2, "down": 0}], "the quarantined ones do not count"
+    assert rated == [], "one person is quarantined, with all that they rated"
     assert value(store.db, "SELECT sum(up) FROM tallies") == 2
     assert raters.quarantined(store.db, domain.id, ANN)
     live = rows(store.db, "SELECT value FROM feedback WHERE reply_id = ? AND live = 1", [both])
     assert live == [{"value": 1.0}]
+    with store.write() as db:
+        raters.release(db, domain, ANN, "cli:root")
+    rated = rows(store.db, "SELECT up, down FROM ratings WHERE variant_id = ?", [a.id])
+    assert rated == [{"up": 2, "down": 1}], "of the answer that both rated, one rating"
     assert value(store.db, "SELECT tester FROM assignments") == 1

@@ -86,6 +86,7 @@ def test_unknown_marks_and_keys_are_refused(store: Store) -> None:
         ("http:3/ ", "http:3"),
         ("http:3", "http:3"),
         ("slack:t1/u2", "slack:T1/U2"),
+        ("slack:t1/\u0390", "slack:T1/\u03aa\u0301"),
         (" slack:T1/U2\n", "slack:T1/U2"),
         ("user:Ann@Example.org", "user:ann@example.org"),
         ("user:\u0130", "user:i\u0307"),
