@@ -58,12 +58,14 @@ class SlackSettings(Section):
         default=False, description="Treat the workspace's admins and owners as admins of the bot."
     )
     allow_guests: bool = Field(
-        default=False, description="Let guests ask questions and use commands."
+        default=False,
+        description="Let guests ask, vote, correct, teach and use commands. `false`: they may do "
+        "nothing.",
     )
     allow_external: bool = Field(
         default=False,
-        description="Let people of other organisations ask questions and use commands in shared "
-        "channels.",
+        description="Let people of other organisations ask, vote, correct, teach and use commands "
+        "in shared channels. `false`: they may do nothing.",
     )
     digest_channel: str = Field(
         default="",
