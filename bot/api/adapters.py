@@ -22,7 +22,8 @@ from data.store.errors import Conflict
 router = APIRouter(tags=["Adapters"])
 Name = Annotated[str, Path(max_length=50)]
 Confirm = Annotated[
-    bool, Query(description="`true`: also if a comparison ends, or the bare base model answers.")
+    bool,
+    Query(description="`true`: also if a comparison ends, or no adapter is live afterwards."),
 ]
 
 
@@ -114,8 +115,8 @@ async def accept(
     responses={
         404: {"description": "There is no such domain."},
         409: {
-            "description": "There is no promotion to undo; or a comparison would end or the bare "
-            "base model would answer, and `confirm` is missing."
+            "description": "There is no promotion to undo; or a comparison would end or no adapter "
+            "would be live afterwards, and `confirm` is missing."
         },
     },
 )
@@ -128,7 +129,7 @@ async def roll_back(
     """Undo the last promotion.
 
     If a comparison is running in the domain, it ends. For this, and if no adapter was live before,
-    so that the bare base model answers, `confirm=true` is needed."""
+    so that approved answers are quoted or the bare base model answers, `confirm=true` is needed."""
     service: Service = request.app.state.service
 
     def move(db: Database) -> Adapter | None:

@@ -114,12 +114,12 @@ def promote(app: App, name: str, yes: bool) -> None:
 @yes_option
 @pass_app
 def roll_back(app: App, domain: str, yes: bool) -> None:
-    """Asks first if this ends a running comparison, or if the bare base model would answer."""
+    """Asks first if this ends a running comparison, or if no adapter would be live afterwards."""
     subject = domains.get(app.store.db, domain)
     agreed = _confirmed(admin.roll_back_ends(app.store.db, subject), yes)
     with app.store.write() as db:
         after = admin.roll_back(db, subject, app.actor, confirmed=agreed)
-    terminal.echo(f"{after.name if after else 'The bare base'} answers again.")
+    terminal.echo(f"{after.name} answers again." if after else admin.NONE_LIVE)
 
 
 def _confirmed(ends: str, yes: bool) -> bool:

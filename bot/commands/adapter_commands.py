@@ -69,7 +69,7 @@ class RolledBack(Result):
 
     @property
     def text(self) -> str:
-        return f"{self.adapter or 'The bare base'} answers again."
+        return f"{self.adapter} answers again." if self.adapter else admin.NONE_LIVE
 
 
 @perform.register

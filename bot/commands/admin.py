@@ -89,6 +89,9 @@ class Unconfirmed(Conflict):
     """More would change than what was asked for; the message says what. Nothing was changed."""
 
 
+NONE_LIVE = f"No adapter is live any more: people get {comparisons.WITHOUT_ADAPTER}."
+
+
 def promotion_ends(db: Database, domain: Domain) -> str:
     """What a promotion ends, as a sentence to confirm; "" if it ends nothing."""
     found = experiments.running(db, domain.id)
@@ -102,13 +105,13 @@ def promotion_ends(db: Database, domain: Domain) -> str:
 
 
 def roll_back_ends(db: Database, domain: Domain) -> str:
-    """What a roll-back ends, and whether it leads to the bare base, as sentences to confirm; "" if
-    neither. Raises Conflict if there is nothing to undo."""
+    """What a roll-back ends, and whether no adapter is live afterwards, as sentences to confirm; ""
+    if neither. Raises Conflict if there is nothing to undo."""
     before = registry.before_last_promotion(db, domain)
     ends = promotion_ends(db, domain)
     if before is None:
-        base = "No adapter was live before, so the bare base model takes the place of the adapter."
-        return f"{ends} {base}".strip()
+        none = f"No adapter was live before, so people get {comparisons.WITHOUT_ADAPTER}."
+        return f"{ends} {none}".strip()
     return ends
 
 
@@ -142,9 +145,9 @@ def refuse_promotion(db: Database, domain: Domain, adapter: Adapter) -> None:
 def roll_back(
     db: Database, domain: Domain, actor: str, *, confirmed: bool = False
 ) -> Adapter | None:
-    """Undo the last promotion; returns the adapter that answers now, None for the base model. This
+    """Undo the last promotion; returns the adapter that answers now, None if none is live. This
     ends a running comparison. Raises Conflict if there is nothing to undo, and Unconfirmed if it
-    would end something or lead to the base model and is not `confirmed`."""
+    would end something or leave no adapter live and is not `confirmed`."""
     if not confirmed and (ends := roll_back_ends(db, domain)):
         raise Unconfirmed(ends)
     before = registry.roll_back(db, domain, actor)

@@ -24,7 +24,7 @@ Preferences = Annotated[
 ]
 NO_CHANNEL = "there is no channel there; `domains bind` and `slack listen` name one"
 Confirmed = Annotated[
-    bool, Argument("flag", "--yes", help="also if a comparison ends or the base model answers.")
+    bool, Argument("flag", "--yes", help="also if a comparison ends or no adapter is live.")
 ]
 NO_ROLES = "roles are for people who chat; whoever can run a command here may do everything"
 

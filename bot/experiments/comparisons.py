@@ -24,6 +24,11 @@ from data.store import audit
 from data.store.db import row
 from data.store.errors import Conflict, Invalid
 
+# What people get where no adapter is live
+WITHOUT_ADAPTER = (
+    "approved answers word for word, or in the answer mode `adapter` those of the bare base model"
+)
+
 
 @dataclass(frozen=True)
 class ExperimentPlan:
@@ -172,7 +177,7 @@ def promote(db: Database, experiment: Experiment, variant: Variant, actor: str) 
 
 
 def fallback_adapter(db: Database, experiment: Experiment) -> Adapter | None:
-    """The adapter that answers everybody after a roll-back; None: the bare base. It is the live
+    """The adapter that answers everybody after a roll-back; None: none does. It is the live
     adapter, unless a candidate is live; then it is the control, if the control can be made live."""
     live, control = registry.live(db, experiment.domain_id), experiment.variants[0]
     if live is None or live.id not in {v.adapter_id for v in experiment.candidates}:

@@ -60,7 +60,7 @@ def evaluate_experiment(db: Database, experiment: Experiment) -> EvaluatedExperi
     rules = policies.policy_of(db, experiment.domain_id)
     last = decisions.latest(db, experiment.id)
     adapter = comparisons.fallback_adapter(db, experiment)
-    fallback = adapter.name if adapter else "the bare base"
+    fallback = adapter.name if adapter else comparisons.WITHOUT_ADAPTER
 
     def judge(results: Results) -> tuple[Results, bool, PolicyVerdict]:
         best = results.best

@@ -8,6 +8,7 @@ from bot.commands import registry, retrain_plan, scores
 from bot.commands.admin import DomainStatus, ServiceStatus
 from bot.commands.requester import Requester
 from bot.commands.retrain_plan import RetrainPlan
+from bot.experiments.comparisons import WITHOUT_ADAPTER
 from bot.slack.render import admin_forms, comparison_reports
 from bot.slack.render.blocks import Block, ago, context, escape, mention, section, sentence, shorten
 from bot.slack.render.run_message import progress_bar
@@ -318,9 +319,7 @@ def promoted(adapter: str) -> list[Block]:
 
 def rolled_back(domain: str, adapter: str | None, undone: str | None) -> list[Block]:
     """The version that answers now, and how to restore the one that was rolled back."""
-    answering = f"*{adapter}*" if adapter else "the base model"
-    text = f":leftwards_arrow_with_hook: {domain}: {answering} answers again"
-    if undone is None or undone == adapter:
-        return [section(f"{text}.")]
-    back = context(f"`/understudy promote {undone}` undoes this")
-    return [section(f"{text}, instead of *{undone}*."), back]
+    text = f"*{adapter}* answers again" if adapter else f"people get {WITHOUT_ADAPTER}"
+    instead = f", instead of *{undone}*" if undone and undone != adapter else ""
+    said = section(f":leftwards_arrow_with_hook: {domain}: {text}{instead}.")
+    return [said, context(f"`/understudy promote {undone}` undoes this")] if instead else [said]

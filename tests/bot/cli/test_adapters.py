@@ -54,12 +54,12 @@ def test_the_first_promotion_can_be_undone_too(run: Run, store: Store) -> None:
 
     asked = run("adapters", "rollback", "art")
     assert asked.exit_code == 1
-    assert "so the bare base model takes the place of the adapter. Go on?" in asked.output
+    assert "so people get approved answers word for word, or in the answer mode" in asked.output
     assert live(run) == ["art@1"]
 
     result = run("adapters", "rollback", "art", "--yes")
 
-    assert "The bare base answers again" in result.output
+    assert "No adapter is live any more: people get approved answers" in result.output
     assert live(run) == []
 
 

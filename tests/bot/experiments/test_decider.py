@@ -207,7 +207,7 @@ def test_a_live_candidate_that_is_worse_than_the_bare_base_is_replaced_by_it(
         begun = begin(db, domain, ["base", "live"], "cli:ann")
         rate(db, begun, WORSE, 200)
     (made,) = evaluate(store)
-    assert made.sentence.endswith("ended, and everybody gets the bare base.")
+    assert made.sentence.endswith("those of the bare base model.")
     assert registry.live(store.db, domain.id) is None
     with store.write() as db:  # and a person may think otherwise
         before = registry.roll_back(db, domain, "cli:ann")

@@ -109,7 +109,7 @@ async def test_a_roll_back_that_ends_a_comparison_asks_first(bot: Bot) -> None:
     await command(bot, ADMIN, "ab start 1 2")
     told = await command(bot, ADMIN, "rollback helpdesk")
     assert "This ends comparison 1 of helpdesk, helpdesk@1 with helpdesk@2" in told
-    assert "bare base model takes the place" in told
+    assert "No adapter was live before, so people get approved answers word for word" in told
     assert live_version(bot) == 1
     await command(bot, ADMIN, "rollback helpdesk --yes")
     assert live_version(bot) == 0
