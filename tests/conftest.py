@@ -43,8 +43,11 @@ WHOLE_FOLDERS = ("answering", "fleet", "mutants", "runtime", "tools", "training"
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that `make unit` skips: their fixtures start a server, a browser or a model,
-    or their whole folder is about processes and training."""
+    or their whole folder is about processes and training. A `long` test is `slow`, so that the
+    quick part of `make test` leaves it out."""
     for item in items:
+        if item.get_closest_marker("long") and not item.get_closest_marker("slow"):
+            item.add_marker("slow")
         starts = STARTS_SOMETHING & set(getattr(item, "fixturenames", ()))
         if starts or item.path.parent.name in WHOLE_FOLDERS:
             item.add_marker("integration")

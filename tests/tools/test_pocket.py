@@ -6,13 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+import transformers
 
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
-
-from tools.pocket import corpus, facts, prose  # noqa: E402
-from tools.pocket.build import PretrainingRecipe, build  # noqa: E402
-from tools.pocket.phrasing import expand, gerund  # noqa: E402
+from tools.pocket import corpus, facts, prose
+from tools.pocket.build import PretrainingRecipe, build
+from tools.pocket.phrasing import expand, gerund
 
 SHIPPED = Path(__file__).parents[2] / "data" / "pocket"
 TINY = PretrainingRecipe(

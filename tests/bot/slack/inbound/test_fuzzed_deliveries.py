@@ -90,9 +90,9 @@ async def send(transport: SignedHttp, body: Any) -> int:
     return (await transport.raw(raw, {**headers, "Content-Type": kind})).status
 
 
+@pytest.mark.parametrize("bot", ["http"], indirect=True)
 async def test_no_delivery_brings_the_bot_down_or_gets_past_the_permission_check(bot: Bot) -> None:
-    if not isinstance(bot.slack.transport, SignedHttp):
-        pytest.skip("the same deliveries, over signed HTTP")
+    assert isinstance(bot.slack.transport, SignedHttp)
     bot.slack.per_minute = {}
     bot.slack.users[WHO] = "Person"
     bot.slack.profiles[WHO] = GUEST
