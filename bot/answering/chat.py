@@ -262,9 +262,7 @@ class Chat:
             if declined is not None:
                 recording.close_declined(db, ask, declined, record, latency_us, version)
             else:
-                recording.close_reply(
-                    db, ask.reply_id, record, status, latency_us, error, sources, version
-                )
+                recording.close_reply(db, ask, record, status, latency_us, error, sources, version)
 
         if self._on_closed is not None:
             self._on_closed(

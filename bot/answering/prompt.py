@@ -58,6 +58,7 @@ class Ask:
     continues: str | None = None  # the incomplete reply that this answer continues
     prefix: str = ""  # the text of that reply; the engine writes only the rest
     references: bool = True  # False: no search, so nothing is quoted or declined either
+    store: bool = True  # False: keep figures, but neither the question nor the answer
     quoted: Quoted = Quoted()
     address: str = ""  # the IP address of a browser; only its keyed digest is stored
     reply_id: str = field(default_factory=conversations.new_reply_id)

@@ -113,7 +113,7 @@ def _ask(db: Database, ask: Ask, domain: Domain, grounds: Grounds | None, **repl
         reply_id=ask.reply_id,
         conversation=conversations.open_thread(db, ask.thread, domain.id, ask.person),
         person=ask.person,
-        text=ask.text,
+        text=ask.text if ask.store else None,
         external_id=ask.external_id,
         again_of=ask.regenerates,
         continues=ask.continues,
@@ -188,7 +188,7 @@ def give(
     closed = conversations.finish_reply(
         db,
         ask.reply_id,
-        grounds.text(outcome),
+        grounds.text(outcome) if ask.store else None,
         status="done",
         finish_reason="stop",
         first_token_us=latency_us,
@@ -196,7 +196,7 @@ def give(
     )
     if closed:
         reply_sources.record(db, ask.reply_id, grounds.sources_of(outcome))
-        if outcome == "declined":
+        if outcome == "declined" and ask.store:
             unanswered.add(db, ask.reply_id, grounds.domain)
     return intended
 
@@ -240,7 +240,7 @@ def close_declined(
     closed = conversations.finish_reply(
         db,
         ask.reply_id,
-        grounds.text("declined"),
+        grounds.text("declined") if ask.store else None,
         status="done",
         finish_reason="stop",
         prompt_tokens=record.prompt_tokens,
@@ -252,13 +252,13 @@ def close_declined(
     if closed:
         conversations.set_outcome(db, ask.reply_id, "declined")
         reply_sources.record(db, ask.reply_id, grounds.sources_of("declined"))
-        if ask.second_variant is None:
+        if ask.second_variant is None and ask.store:
             unanswered.add(db, ask.reply_id, grounds.domain)
 
 
 def close_reply(
     db: Database,
-    reply_id: str,
+    ask: Ask,
     record: Record,
     status: Status,
     latency_us: int,
@@ -271,8 +271,8 @@ def close_reply(
     expected = error is None or isinstance(error, UnderstudyError)
     closed = conversations.finish_reply(
         db,
-        reply_id,
-        record.text,
+        ask.reply_id,
+        record.text if ask.store else None,
         status=status,
         finish_reason=record.finish_reason,
         prompt_tokens=record.prompt_tokens,
@@ -283,4 +283,4 @@ def close_reply(
         layout=layout,
     )
     if closed and status != "failed":
-        reply_sources.record(db, reply_id, sources)
+        reply_sources.record(db, ask.reply_id, sources)

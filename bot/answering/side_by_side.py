@@ -42,8 +42,9 @@ def wanted(db: Database, ask: Ask, turns: int) -> Ask | None:
     """The same question for another variant; None: this question gets one answer.
 
     It carries the last `turns` turns of the conversation. People outside the comparison and
-    testers, whose variant was chosen for them, are never asked for a preference."""
-    if ask.pinned is not None:
+    testers, whose variant was chosen for them, are never asked for a preference; nor is anybody
+    whose answers are not stored, because they could not be compared."""
+    if ask.pinned is not None or not ask.store:
         return None
     known = conversations.find(db, ask.thread)
     running = experiments.running(db, known.domain_id if known else ask.domain.id)

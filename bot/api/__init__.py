@@ -11,6 +11,7 @@
 - `experiments`: `/v1/experiments`: start, ramp, read and stop comparisons
 - `feedback`: `POST /v1/feedback`: ratings, reasons, corrections and preferences
 - `health`: `/health` for orchestrators and load balancers, `/metrics` for Prometheus
+- `inert_fields`: fields of other APIs that change nothing here, and so are accepted
 - `middleware`: the outermost HTTP layer: ids, headers, paths, body limit, error responses
 - `models`: `/v1/models`: the valid values of `model`
 - `pairs`: `/v1/pairs`: list and review pairs

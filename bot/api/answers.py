@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from bot.answering import side_by_side
 from bot.answering.side_by_side import BlindedAnswer
-from bot.api import auth, relay
+from bot.api import auth, completion_request, relay
 from bot.api.answer_sources import grounds_as_json
 from bot.api.completion_request import ChatRequest
 from bot.api.completions import Completions
@@ -55,7 +55,8 @@ class Answers:
                 receive, side_by_side.answer(service.chat, service.store, ask, turns)
             )
             blinded = len(answers) > 1
-            await _send(send, {"object": "list", "data": [_as_json(a, blinded) for a in answers]})
+            body = {"object": "list", "data": [_as_json(a, blinded) for a in answers]}
+            await _send(send, body, completion_request.ignored_header(request))
         except relay.CallerDisconnected:
             log.info("The caller disconnected before the answers were complete")
 
@@ -69,7 +70,7 @@ def _as_json(answer: BlindedAnswer, blinded: bool) -> dict[str, Any]:
     return body
 
 
-async def _send(send: Send, body: dict[str, Any]) -> None:
-    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+async def _send(send: Send, body: dict[str, Any], more: list[tuple[bytes, bytes]]) -> None:
+    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store"), *more]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": orjson.dumps(body)})

@@ -1,15 +1,23 @@
 """The fields that `POST /v1/chat/completions` accepts: an allow-list of OpenAI's fields.
 
-A field that would change the answer but is not supported is refused by name, never ignored. `null`
-means the same as an absent field, because some clients send it.
+A field that would change the answer but is not supported is refused by name, never ignored.
+`inert_fields.py` has the fields that change nothing. `null` means the same as an absent field.
 """
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+)
 
+from bot.api import inert_fields
 from bot.api.problems import BadField, first_fault
 from data.conversations.conversations import Message
 from data.store.errors import Invalid
@@ -99,6 +107,11 @@ class ChatRequest(StrictModel):
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = Field(
         default=None, description="Makes sampling repeatable."
     )
+    store: bool = Field(
+        default=True,
+        description="`false`: the words of the question and the answer are not stored, only "
+        "figures: who asked, when, which adapter answered, and how long it took.",
+    )
     user: Word | None = Field(
         default=None,
         description="The person who asks, among the people of the key. A person keeps their "
@@ -120,6 +133,20 @@ class ChatRequest(StrictModel):
         default=AnswerOptions(), description="Options that OpenAI's API does not have."
     )
     n: Literal[1] | None = Field(default=None, description="Only one completion is supported.")
+    _ignored: tuple[str, ...] = PrivateAttr(default=())
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """The names of the fields that were sent and have no effect here."""
+        return self._ignored
+
+
+def ignored_header(request: ChatRequest) -> list[tuple[bytes, bytes]]:
+    """The header that names the fields without effect; none if there are none. The names are those
+    of `inert_fields.py`, never a caller's own."""
+    if not request.ignored:
+        return []
+    return [(b"x-understudy-ignored", ", ".join(request.ignored).encode())]
 
 
 @dataclass(frozen=True)
@@ -140,10 +167,13 @@ def parse(body: bytes) -> ChatRequest:
     if not isinstance(given, dict):
         raise Invalid("The body must be a JSON object.")
     try:
-        return ChatRequest.model_validate(_without_nulls(given))
+        known = inert_fields.remove(given)
+        request = ChatRequest.model_validate(known.fields)
     except ValidationError as error:
         param, message = first_fault(error)
         raise BadField(param, message) from None
+    request._ignored = known.ignored
+    return request
 
 
 def question(request: ChatRequest) -> CompletionQuestion:
@@ -178,14 +208,3 @@ def sampling(request: ChatRequest, context_tokens: int) -> dict[str, Any]:
         "frequency_penalty": request.frequency_penalty,
     }
     return {name: value for name, value in settings.items() if value is not None}
-
-
-def _without_nulls(given: dict[str, Any]) -> dict[str, Any]:
-    """The request and its messages without their null fields."""
-    kept = {name: value for name, value in given.items() if value is not None}
-    if isinstance(messages := kept.get("messages"), list):
-        kept["messages"] = [
-            {k: v for k, v in m.items() if v is not None} if isinstance(m, dict) else m
-            for m in messages
-        ]
-    return kept

@@ -41,7 +41,8 @@ class Completions:
         "OpenAI's completion. Its `id` is the `reply_id` for feedback. `understudy` names the "
         "`adapter` that answered, its `variant` in a comparison, and in `instead_of` the adapter "
         "that could not answer, if a fallback did. The headers `X-Understudy-Adapter` and "
-        "`X-Understudy-Instead-Of` say the same. `outcome` is `generated`, `quoted` (an approved "
+        "`X-Understudy-Instead-Of` say the same; `X-Understudy-Ignored` names the fields of the "
+        "request that have no effect. `outcome` is `generated`, `quoted` (an approved "
         "answer, word for word), `declined` or `small_talk`; only a generated answer has an "
         "adapter. `sources` are the approved pairs that the answer rests on, each with `pair_id`, "
         "`prompt`, `approved_by`, `approved_at` and `similarity`; `references_sent` says whether "
@@ -66,7 +67,11 @@ class Completions:
                 started, text, ended = await relay.unless_disconnected(
                     receive, self._service.chat.complete(ask)
                 )
-                await _send_completion(send, _completion(request, started, text, ended), started)
+                await _send_completion(
+                    send,
+                    _completion(request, started, text, ended),
+                    [*relay.adapter_headers(started), *completion_request.ignored_header(request)],
+                )
         except relay.CallerDisconnected:
             log.info("The caller disconnected before the answer was complete")
 
@@ -74,7 +79,8 @@ class Completions:
         events = self._service.chat.answer(ask)
         usage = request.stream_options is not None and request.stream_options.include_usage
         limit_s = self._service.settings.bot.answer_timeout_s
-        await relay.stream(scope, send, events, Chunks(request.model, usage), limit_s)
+        more = completion_request.ignored_header(request)
+        await relay.stream(scope, send, events, Chunks(request.model, usage), limit_s, more)
 
     async def understand(self, secret: str, body: bytes) -> tuple[ChatRequest, Ask]:
         """The parsed request and its question. An invalid key is reported before anything else, so
@@ -108,6 +114,7 @@ class Completions:
             system=question.system,
             sampling=completion_request.sampling(request, context_tokens),
             references=request.understudy.references,
+            store=request.store,
             reply_id=reply_id,
         )
 
@@ -199,12 +206,14 @@ def _event(data: dict[str, Any]) -> bytes:
     return b"data: " + orjson.dumps(data) + b"\n\n"
 
 
-async def _send_completion(send: Send, completion: dict[str, Any], started: Started) -> None:
+async def _send_completion(
+    send: Send, completion: dict[str, Any], more: list[tuple[bytes, bytes]]
+) -> None:
     body = orjson.dumps(completion)
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
-        *relay.adapter_headers(started),
+        *more,
     ]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -20,7 +20,7 @@ ANY = "*"
 METHODS = "GET, HEAD, POST, PUT, DELETE"
 EXPOSED = (
     "Retry-After, Traceparent, X-Request-Id, X-Should-Retry, X-Understudy-Adapter, "
-    "X-Understudy-Instead-Of"
+    "X-Understudy-Ignored, X-Understudy-Instead-Of"
 )
 MAX_AGE_S = 7_200  # browsers keep the answer to a preflight no longer
 HEADER_NAMES = re.compile(r"[A-Za-z0-9-]+(?: ?, ?[A-Za-z0-9-]+){0,63}")

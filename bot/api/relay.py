@@ -10,7 +10,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
 from starlette.types import Receive, Scope, Send
@@ -91,23 +91,29 @@ async def stream(
     events: AsyncGenerator[Event, None],
     encoder: Encoder,
     limit_s: float,
+    headers: Sequence[tuple[bytes, bytes]] = (),
 ) -> None:
-    """Send an answer while it is written. Only errors before the first word are raised."""
+    """Send an answer while it is written. Only errors before the first word are raised. `headers`:
+    more headers of the response."""
     try:
         async with contextlib.aclosing(events), asyncio.timeout(limit_s + GRACE_S):
-            await _pump(scope, send, events, encoder)
+            await _pump(scope, send, events, encoder, headers)
     except TimeoutError:
         log.warning("The caller stopped reading; the answer was cancelled")
 
 
 async def _pump(
-    scope: Scope, send: Send, events: AsyncGenerator[Event, None], encoder: Encoder
+    scope: Scope,
+    send: Send,
+    events: AsyncGenerator[Event, None],
+    encoder: Encoder,
+    headers: Sequence[tuple[bytes, bytes]],
 ) -> None:
     started = await anext(events)
     event = await anext(events)  # decides the status
     if not isinstance(started, Started):
         raise TypeError(f"an answer began with {started!r}")
-    await send(_head(encoder, started))
+    await send(_head(encoder, started, headers))
     await send(_part(encoder.begin(started)))
     try:
         while isinstance(event, Delta):
@@ -129,12 +135,15 @@ def _id(scope: Scope) -> str:
     return str(scope["state"]["request_id"])
 
 
-def _head(encoder: Encoder, started: Started) -> dict[str, Any]:
+def _head(
+    encoder: Encoder, started: Started, more: Sequence[tuple[bytes, bytes]]
+) -> dict[str, Any]:
     headers = [
         (b"content-type", encoder.content_type),
         (b"cache-control", b"no-store"),
         (b"x-accel-buffering", b"no"),  # tells proxies not to buffer the stream
         *adapter_headers(started),
+        *more,
     ]
     return {"type": "http.response.start", "status": 200, "headers": headers}
 

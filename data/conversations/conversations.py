@@ -151,7 +151,7 @@ def ask(
     reply_id: str,
     conversation: Conversation,
     person: str,
-    text: str,
+    text: str | None,
     adapter_id: int | None,
     variant_id: int | None,
     external_id: str = "",
@@ -165,7 +165,8 @@ def ask(
     confidence: float | None = None,
     uncertain: bool = False,
 ) -> None:
-    """Record a question and open its reply, in state `streaming`."""
+    """Record a question and open its reply, in state `streaming`. `text`: None to keep only the
+    reply, without the words."""
     now = now_us()
     insert(
         db,
@@ -189,6 +190,8 @@ def ask(
         created_at=now,
         opened_at=lease_us(db),
     )
+    if text is None:
+        return
     insert(
         db,
         "messages",
@@ -238,7 +241,7 @@ def set_outcome(db: Database, reply_id: str, outcome: Outcome) -> None:
 def finish_reply(
     db: Database,
     reply_id: str,
-    text: str,
+    text: str | None,
     *,
     status: Status,
     finish_reason: str = "",
@@ -249,8 +252,9 @@ def finish_reply(
     error: str = "",
     layout: int = 0,
 ) -> bool:
-    """Close a reply with the text that was shown, complete or not. Returns False, and changes
-    nothing, if it was closed before; `close_abandoned` may have been wrong, and does not count."""
+    """Close a reply with the text that was shown, complete or not; None to keep no text. Returns
+    False, and changes nothing, if it was closed before; `close_abandoned` may have been wrong, and
+    does not count."""
     count = changed(
         db,
         "UPDATE replies SET status = ?, finish_reason = ?, prompt_tokens = ?, "
@@ -269,7 +273,7 @@ def finish_reply(
             ABANDONED,
         ],
     )
-    if count:
+    if count and text is not None:
         db.execute(
             "INSERT INTO messages (conversation_id, role, text, reply_id, created_at) "
             "SELECT conversation_id, 'assistant', ?, id, ? FROM replies WHERE id = ?",

@@ -108,7 +108,8 @@ def reason(db: Database, reply_id: str, person: str, text: str) -> Rating:
 def correction(db: Database, reply_id: str, person: str, text: str, learn: bool = True) -> Rating:
     """Record a better answer and add it to the reply's domain as a pending pair. Without `learn`,
     or if the author or the person who asked has opted out of learning, only the correction is
-    stored and no pair is created.
+    stored and no pair is created. Raises the errors of `thumb`, and Conflict if there are no words
+    of the question to make a pair of.
 
     The pair is always in the training split. If another pair asks the same question, the new pair
     shares its fact, so that a retrain gives the new answer to every phrasing of that fact. So does
@@ -125,6 +126,8 @@ def correction(db: Database, reply_id: str, person: str, text: str, learn: bool 
     if not learn:
         return _replace(db, before, reply, person, "correction", text=text)
     question, _ = conversations.exchange(db, reply_id)
+    if not question:
+        raise Conflict("The question was not stored, so a correction can't become a pair.")
     domain = domains.by_id(db, reply.domain_id)
     _check_room(db, domain.id, person)
     fact = fact_of_prompt(db, domain, question) or reply_sources.quoted_fact(db, reply_id)

@@ -47,7 +47,7 @@ def error_of(answer: httpx.Response) -> dict[str, Any]:
         ({"messages": [{"role": "user", "content": ""}]}, "messages"),
         ({"messages": [{"role": "user", "content": " \n"}]}, "messages"),
         ({"messages": [{"role": "assistant", "content": "Hi"}]}, "messages"),
-        ({"messages": [{"role": "tool", "content": "Hi"}]}, "messages.0.role"),
+        ({"messages": [{"role": "oracle", "content": "Hi"}]}, "messages.0.role"),
         ({"messages": [{"role": "user"}]}, "messages.0.content"),
         ({"messages": [{"role": "user", "content": 7}]}, "messages.0.content"),
         (
@@ -55,8 +55,8 @@ def error_of(answer: httpx.Response) -> dict[str, Any]:
             "messages.0.content",
         ),
         (
-            {"messages": [{"role": "user", "content": "Hi", "tool_calls": []}]},
-            "messages.0.tool_calls",
+            {"messages": [{"role": "user", "content": "Hi", "weight": 1}]},
+            "messages.0.weight",
         ),
         ({"model": 7}, "model"),
         ({"model": "m" * 200}, "model"),
