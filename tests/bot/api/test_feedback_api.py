@@ -4,7 +4,7 @@ import subprocess
 import sys
 from typing import Any
 
-from data.experiments import experiments
+from data.experiments import experiments, metric_sums
 from data.feedback import feedback
 from data.pairs import pairs
 from data.people import keys
@@ -161,6 +161,25 @@ def test_a_reviewer_may_rate_any_answer_as_themselves(bot: Bot) -> None:
     assert rate(bot, "reviewer", id=reply_id, thumb="up").status_code == 201
 
     assert feedback.live(bot.store.db, reply_id, "http:2", "thumb") is not None
+
+
+def test_what_others_say_about_an_answer_moves_no_comparison(bot: Bot) -> None:
+    """Neither other users of the key, nor a reviewer's key, are the person who asked."""
+    for number in (1, 2):
+        bot.write(lambda db, n=number: keys.set_people(db, n, "vouched", "cli:test"))
+    started = bot.http("admin").post("/v1/experiments", json={"a": "1", "b": "2"}).json()
+    reply_id = asked(bot, user="ann")
+    experiment = experiments.get(bot.store.db, started["id"])
+    assert rate(bot, id=reply_id, user=" ann ", thumb="up").status_code == 201
+    before = metric_sums.collect(bot.store.db, experiment)
+    assert sum(c.of("rating").people for c in before.stages[0].cells) == 1
+    more = {"thumb": "down", "helped": "no", "correction": "Otherwise."}
+    others = ("member", "bob"), ("member", "Ann"), ("reviewer", "ann"), ("reviewer", None)
+    for key, user in others:
+        assert rate(bot, key, id=reply_id, user=user, **more).status_code == 201
+    assert metric_sums.collect(bot.store.db, experiment) == before
+    (line,) = bot.http("admin").get(f"/v1/experiments/{experiment.id}").json()["not_counted"]
+    assert (line["reason"], line["ratings"], line["people"]) == ("bystander", 4, 4)
 
 
 def test_an_answer_that_failed_cannot_be_rated(bot: Bot) -> None:

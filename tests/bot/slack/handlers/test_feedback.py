@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from data.experiments import experiments
+from bot.slack.render import blocks
+from data.experiments import experiments, metric_sums
 from data.feedback import feedback
 from data.pairs import pairs
 from data.privacy import opt_out
@@ -305,3 +306,45 @@ async def test_a_thumb_counts_in_its_comparison(bot: Bot) -> None:
     counts = given.counts(bot.store.db, experiment)
     assert sum(c.up for c in counts) == 1
     assert feedback.counts(bot.store.db, bot.domain.id)["up"] == 1
+
+
+async def test_what_bystanders_do_under_an_answer_moves_no_comparison(bot: Bot) -> None:
+    made = bot.write(lambda db: add_adapter(db, bot.domain, 1))
+    bot.hold(made)
+    experiment = bot.write(
+        lambda db: experiments.start(db, bot.domain, None, made, "test", share=0.5)
+    )
+    bot.says("In the cellar.")
+    question = await bot.slack.say(MEMBER, "C1", "<@UBOT> Where?")
+    answer = await bot.slack.answer_to(question)
+    await bot.slack.thumb(MEMBER, answer, up=True)
+    await bot.settled()
+    asker = bot.row("SELECT variant_id AS n FROM assignments")["n"]
+
+    def of_asker() -> list[tuple[float, ...]]:
+        cells = metric_sums.collect(bot.store.db, experiment).stages[0].cells
+        cell = next(c for c, v in zip(cells, experiment.variants, strict=True) if v.id == asker)
+        names = ("rating", "correction", "regenerate", "follow_up", "thumbs_down")
+        return [(cell.of(n).people, cell.of(n).w, cell.of(n).wy) for n in names]
+
+    before = of_asker()
+    assert before[0] == (1, 1.0, 1.0)
+    for number, who in enumerate(("U3", ADMIN), start=1):
+        await bot.slack.thumb(who, answer, up=False)
+        await bot.slack.until(lambda n=number: len(bot.slack.views) == n, "the form")
+        await bot.slack.submit(who, bot.slack.views[-1], better=f"In the attic of {who}.")
+        await bot.slack.react(who, answer, "-1")
+        await bot.settled()
+    assert feedback.counts(bot.store.db, bot.domain.id) == {"up": 1, "down": 2, "corrections": 2}
+    assert of_asker() == before
+
+    await bot.slack.press("U3", answer, blocks.REGENERATE)
+    again = await bot.slack.answer_to(answer, count=2)
+    await bot.slack.thumb(MEMBER, again, up=False)  # of what U3 asked for
+    await bot.settled()
+    found = bot.row("SELECT person FROM replies WHERE again_of IS NOT NULL")
+    assert found == {"person": "slack:T1/U3"}
+    rated = bot.rows("SELECT person, up, down FROM ratings WHERE up + down > 0")
+    assert rated == [{"person": WHO, "up": 1, "down": 0}]
+    bot.write(lambda db: db.execute("DELETE FROM assignments WHERE person <> ?", [WHO]))
+    assert of_asker() == before
