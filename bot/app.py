@@ -13,6 +13,7 @@ import signal
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -27,10 +28,12 @@ from bot import console
 from bot.answering.chat import Chat
 from bot.api import (
     adapters,
+    embeddings,
     experiments,
     feedback,
     health,
     models,
+    nearest_routes,
     pairs,
     policies,
     privacy,
@@ -43,8 +46,11 @@ from bot.api import (
 from bot.api.answers import Answers
 from bot.api.auth import known_host, member
 from bot.api.completions import Completions
+from bot.api.embeddings import EmbeddingQueue
 from bot.api.middleware import RequestMiddleware
 from bot.api.rate_bounds import RateBounds
+from bot.api.responses import Responses
+from bot.api.text_completions import TextCompletions
 from bot.experiments.decider import deciding
 from bot.runtime import erasure_loop
 from bot.runtime.address_limits import AddressLimits
@@ -97,6 +103,7 @@ def create_app(settings: Settings, store: Store, engine: EngineClient | None = N
     app.state.service = service
     app.state.metrics = metrics
     app.state.rate_bounds = RateBounds.of(store, settings.bot)
+    app.state.embedding_queue = EmbeddingQueue()
     app.add_middleware(RequestMiddleware, bot=settings.bot)
     for family in (UnderstudyError, RequestValidationError, HTTPException):
         app.add_exception_handler(family, _refuse)
@@ -104,10 +111,23 @@ def create_app(settings: Settings, store: Store, engine: EngineClient | None = N
         Route("/v1/chat/completions", Completions(service), methods=["POST"])  # guards itself
     )
     app.router.routes.append(Route("/v1/chat/answers", Answers(service), methods=["POST"]))
+    app.router.routes.append(Route("/v1/responses", Responses(service), methods=["POST"]))
+    app.router.routes.append(Route("/v1/completions", TextCompletions(service), methods=["POST"]))
     app.router.routes.extend(slack.routes if slack else ())
     v1 = APIRouter(prefix="/v1", dependencies=[Depends(member)])
     compared = (experiments, policies, raters)
-    for part in (models, feedback, runs, adapters, *compared, pairs, unanswered, privacy, status):
+    for part in (
+        models,
+        embeddings,
+        feedback,
+        runs,
+        adapters,
+        *compared,
+        pairs,
+        unanswered,
+        privacy,
+        status,
+    ):
         v1.include_router(part.router)
     app.include_router(v1)
     app.include_router(health.router)
@@ -235,10 +255,13 @@ async def _cleaning_up(service: Service) -> AsyncIterator[None]:
         await asyncio.wait(tasks)
 
 
-async def _refuse(_: Request, error: Exception) -> Response:
+async def _refuse(request: Request, error: Exception) -> Response:
     problem = problems.problem_of(error)
     if problem is None:
         raise error
+    if isinstance(error, HTTPException) and error.status_code == 404:  # raised by the router
+        there_is = nearest_routes.sentence(request.scope["path"], request.app.routes)
+        problem = replace(problem, message=there_is or problem.message)
     if problem.status >= 500:
         log.warning("%s", error)
     return problem.response()

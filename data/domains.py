@@ -45,6 +45,12 @@ class Domain:
         )
 
 
+def created_at(db: Database, domain_id: int) -> int:
+    """When a domain was added, in microseconds."""
+    found = row(db, "SELECT created_at FROM domains WHERE id = ?", [domain_id])
+    return int(found["created_at"]) if found else 0
+
+
 def create(
     db: Database,
     name: str,

@@ -8,12 +8,14 @@
 - `completions`: `POST /v1/chat/completions`, compatible with OpenAI's API
 - `cross_origin`: CORS: which other sites' pages may call the API from a browser
 - `domain_field`: the `domain` field of requests
+- `embeddings`: `POST /v1/embeddings`: the vectors of texts, by the encoder that searches
 - `experiments`: `/v1/experiments`: start, ramp, read and stop comparisons
 - `feedback`: `POST /v1/feedback`: ratings, reasons, corrections and preferences
 - `health`: `/health` for orchestrators and load balancers, `/metrics` for Prometheus
 - `inert_fields`: fields of other APIs that change nothing here, and so are accepted
 - `middleware`: the outermost HTTP layer: ids, headers, paths, body limit, error responses
 - `models`: `/v1/models`: the valid values of `model`
+- `nearest_routes`: what there is, for an address of the API that does not exist
 - `pairs`: `/v1/pairs`: list and review pairs
 - `policies`: `/v1/policies`: automatic decisions about comparisons, and the holdout
 - `privacy`: `/v1/people/me` and `/web/me`: the caller's own data: show, export, erase
@@ -24,7 +26,10 @@
 - `request_body`: the limit of a body, and its compression with gzip
 - `request_ids`: the caller's `X-Request-ID` and `traceparent`, or an id of ours
 - `request_path`: a path without the prefix of a proxy, and without a slash at its end
+- `response_request`: the fields that `POST /v1/responses` accepts
+- `responses`: `POST /v1/responses`, OpenAI's newer API
 - `runs`: `/v1/runs`: queue, read and cancel tuning runs
+- `text_completions`: `POST /v1/completions`, OpenAI's older API
 - `unanswered`: `/v1/unanswered`: the questions that the bot declined
 - `status`: `/v1/status`: the state of every domain and engine, with alerts
 """

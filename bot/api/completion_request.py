@@ -5,7 +5,7 @@ A field that would change the answer but is not supported is refused by name, ne
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
 from pydantic import (
@@ -78,7 +78,21 @@ class AnswerOptions(StrictModel):
     )
 
 
-class ChatRequest(StrictModel):
+class AnswerRequest(StrictModel):
+    """A request for an answer, in any form of OpenAI's API."""
+
+    _ignored: tuple[str, ...] = PrivateAttr(default=())
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """The names of the fields that were sent and have no effect here."""
+        return self._ignored
+
+
+M = TypeVar("M", bound=AnswerRequest)
+
+
+class ChatRequest(AnswerRequest):
     model: Annotated[str, Field(max_length=100)] = Field(
         description="A domain, such as `travel`: the comparison or the live adapter answers. Or "
         "`travel@3` (that version) or `travel@base` (the base model without an adapter)."
@@ -133,15 +147,9 @@ class ChatRequest(StrictModel):
         default=AnswerOptions(), description="Options that OpenAI's API does not have."
     )
     n: Literal[1] | None = Field(default=None, description="Only one completion is supported.")
-    _ignored: tuple[str, ...] = PrivateAttr(default=())
-
-    @property
-    def ignored(self) -> tuple[str, ...]:
-        """The names of the fields that were sent and have no effect here."""
-        return self._ignored
 
 
-def ignored_header(request: ChatRequest) -> list[tuple[bytes, bytes]]:
+def ignored_header(request: AnswerRequest) -> list[tuple[bytes, bytes]]:
     """The header that names the fields without effect; none if there are none. The names are those
     of `inert_fields.py`, never a caller's own."""
     if not request.ignored:
@@ -160,6 +168,11 @@ class CompletionQuestion:
 
 def parse(body: bytes) -> ChatRequest:
     """Parse a request. Raises Invalid, or BadField with the name of the wrong field."""
+    return parse_as(ChatRequest, body)
+
+
+def parse_as(model: type[M], body: bytes) -> M:
+    """Parse a request of another kind in the same way."""
     try:
         given = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -168,7 +181,7 @@ def parse(body: bytes) -> ChatRequest:
         raise Invalid("The body must be a JSON object.")
     try:
         known = inert_fields.remove(given)
-        request = ChatRequest.model_validate(known.fields)
+        request = model.model_validate(known.fields)
     except ValidationError as error:
         param, message = first_fault(error)
         raise BadField(param, message) from None

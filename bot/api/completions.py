@@ -7,7 +7,8 @@ and the header `X-Understudy-Instead-Of` name the adapter that should have answe
 
 import logging
 import time
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
 
 import orjson
 from sqlite_utils import Database
@@ -17,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from bot.answering.chat import Ask, Ended, Started
 from bot.api import auth, completion_request, models, relay
 from bot.api.answer_sources import grounds_as_json
-from bot.api.completion_request import ChatRequest
+from bot.api.completion_request import AnswerRequest, ChatRequest
 from bot.api.problems import Problem
 from bot.service import Service
 from data.conversations.conversations import new_reply_id
@@ -26,6 +27,7 @@ from data.people.keys import Key
 from data.store.errors import Invalid
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class Completions:
@@ -60,18 +62,16 @@ class Completions:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             secret = auth.bearer(Headers(scope=scope))
-            request, ask = await self.understand(secret, await relay.body(receive))
+            body = await relay.body(receive)
+            request, ask = await self.understand(secret, body)
             if request.stream:
                 await relay.unless_disconnected(receive, self._stream(scope, send, request, ask))
             else:
                 started, text, ended = await relay.unless_disconnected(
                     receive, self._service.chat.complete(ask)
                 )
-                await _send_completion(
-                    send,
-                    _completion(request, started, text, ended),
-                    [*relay.adapter_headers(started), *completion_request.ignored_header(request)],
-                )
+                completion = _completion(request, started, text, ended)
+                await send_answer(send, completion, request, started)
         except relay.CallerDisconnected:
             log.info("The caller disconnected before the answer was complete")
 
@@ -83,40 +83,54 @@ class Completions:
         await relay.stream(scope, send, events, Chunks(request.model, usage), limit_s, more)
 
     async def understand(self, secret: str, body: bytes) -> tuple[ChatRequest, Ask]:
-        """The parsed request and its question. An invalid key is reported before anything else, so
-        that it reveals nothing about the request."""
-        fault: Invalid | None = None
-        request: ChatRequest | None = None
-        try:
+        """The parsed request and its question."""
+
+        def parse() -> tuple[ChatRequest, ChatRequest]:
             request = completion_request.parse(body)
-        except Invalid as error:
-            fault = error
+            return request, request
 
-        def admit(db: Database) -> tuple[Key, Domain | None, str | None]:
-            key = auth.verify(db, secret)
-            return (key, *models.resolve(db, request.model)) if request else (key, None, None)
+        return await understand(self._service, secret, parse)
 
-        key, domain, pinned = await self._service.store.read(admit)
-        if request is None or domain is None:
-            raise fault or Invalid("The request cannot be understood.")
-        question = completion_request.question(request)
-        person = auth.person(key, request.user)
-        reply_id = new_reply_id()
-        context_tokens = self._service.settings.serving.max_model_len
-        return request, Ask(
-            person=person,
-            thread=f"{person}/{reply_id}",  # callers send the whole conversation every time
-            text=question.text,
-            domain=domain,
-            pinned=pinned,
-            history=question.history,
-            repetitions=True,  # what a caller sends is sent on unchanged
-            system=question.system,
-            sampling=completion_request.sampling(request, context_tokens),
-            references=request.understudy.references,
-            store=request.store,
-            reply_id=reply_id,
-        )
+
+async def understand(
+    service: Service, secret: str, parse: Callable[[], tuple[T, ChatRequest]]
+) -> tuple[T, Ask]:
+    """The parsed request and its question. `parse` returns the request, and the same as a chat
+    request. An invalid key is reported before anything else, so that it reveals nothing about the
+    request."""
+    fault: Invalid | None = None
+    parsed: tuple[T, ChatRequest] | None = None
+    try:
+        parsed = parse()
+    except Invalid as error:
+        fault = error
+
+    def admit(db: Database) -> tuple[Key, Domain | None, str | None]:
+        key = auth.verify(db, secret)
+        return (key, *models.resolve(db, parsed[1].model)) if parsed else (key, None, None)
+
+    key, domain, pinned = await service.store.read(admit)
+    if parsed is None or domain is None:
+        raise fault or Invalid("The request cannot be understood.")
+    given, request = parsed
+    question = completion_request.question(request)
+    person = auth.person(key, request.user)
+    reply_id = new_reply_id()
+    context_tokens = service.settings.serving.max_model_len
+    return given, Ask(
+        person=person,
+        thread=f"{person}/{reply_id}",  # callers send the whole conversation every time
+        text=question.text,
+        domain=domain,
+        pinned=pinned,
+        history=question.history,
+        repetitions=True,  # what a caller sends is sent on unchanged
+        system=question.system,
+        sampling=completion_request.sampling(request, context_tokens),
+        references=request.understudy.references,
+        store=request.store,
+        reply_id=reply_id,
+    )
 
 
 class Chunks:
@@ -145,7 +159,7 @@ class Chunks:
         )
         self._after = b'},"logprobs":null,"finish_reason":null}]' + usage + b"}\n\n"
         first = {"role": "assistant", "content": ""}
-        return self._chunk([_choice(delta=first)], understudy=_about(started))
+        return self._chunk([_choice(delta=first)], understudy=about(started))
 
     def delta(self, text: str) -> bytes:
         return self._before + orjson.dumps(text) + self._after
@@ -153,7 +167,7 @@ class Chunks:
     def end(self, ended: Ended) -> bytes:
         parts = [self._chunk([_choice(delta={}, finish_reason=ended.finish_reason)])]
         if self._include_usage:
-            parts.append(_event(self._head | {"choices": [], "usage": _usage(ended)}))
+            parts.append(event(self._head | {"choices": [], "usage": usage_of(ended)}))
         return b"".join([*parts, b"data: [DONE]\n\n"])
 
     def error(self, problem: Problem) -> bytes:
@@ -162,7 +176,7 @@ class Chunks:
 
     def _chunk(self, choices: list[dict[str, Any]], **more: Any) -> bytes:
         usage = {"usage": None} if self._include_usage else {}
-        return _event(self._head | {"choices": choices} | usage | more)
+        return event(self._head | {"choices": choices} | usage | more)
 
 
 def _completion(request: ChatRequest, started: Started, text: str, ended: Ended) -> dict[str, Any]:
@@ -173,8 +187,8 @@ def _completion(request: ChatRequest, started: Started, text: str, ended: Ended)
         "created": int(time.time()),
         "model": request.model,
         "choices": [_choice(message=message, finish_reason=ended.finish_reason)],
-        "usage": _usage(ended),
-        "understudy": _about(started),
+        "usage": usage_of(ended),
+        "understudy": about(started),
     }
 
 
@@ -182,7 +196,8 @@ def _choice(**more: Any) -> dict[str, Any]:
     return {"index": 0, "logprobs": None, "finish_reason": None} | more
 
 
-def _about(started: Started) -> dict[str, Any]:
+def about(started: Started) -> dict[str, Any]:
+    """The field `understudy`."""
     return {
         "adapter": started.adapter or None,
         "variant": started.variant,
@@ -194,7 +209,7 @@ def _about(started: Started) -> dict[str, Any]:
     }
 
 
-def _usage(ended: Ended) -> dict[str, int]:
+def usage_of(ended: Ended) -> dict[str, int]:
     return {
         "prompt_tokens": ended.prompt_tokens,
         "completion_tokens": ended.completion_tokens,
@@ -202,18 +217,20 @@ def _usage(ended: Ended) -> dict[str, int]:
     }
 
 
-def _event(data: dict[str, Any]) -> bytes:
+def event(data: dict[str, Any]) -> bytes:
     return b"data: " + orjson.dumps(data) + b"\n\n"
 
 
-async def _send_completion(
-    send: Send, completion: dict[str, Any], more: list[tuple[bytes, bytes]]
+async def send_answer(
+    send: Send, completion: dict[str, Any], request: AnswerRequest, started: Started
 ) -> None:
+    """Send a whole answer, with the headers that every answer has."""
     body = orjson.dumps(completion)
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
-        *more,
+        *relay.adapter_headers(started),
+        *completion_request.ignored_header(request),
     ]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})

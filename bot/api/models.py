@@ -45,13 +45,16 @@ def names(db: Database) -> list[str]:
 
 @router.get(
     "/models",
-    response_description="OpenAI's list of models. `understudy` in each says whether the model is "
-    "`routed` and `ready`, and the adapter's `state`.",
+    response_description="OpenAI's list of models. `created` is when the adapter was made, that of "
+    "a domain when its `live` adapter was, and `max_model_len` how many tokens a prompt and its "
+    "answer may have together. `understudy` in each says whether the model is `routed` and "
+    "`ready`, the adapter's `state`, and which adapter of a domain is `live`.",
 )
 async def list_models(request: Request) -> dict[str, Any]:
     """List the names that a request may give as `model`."""
     service: Service = request.app.state.service
-    return {"object": "list", "data": await service.store.read(_models)}
+    limit = service.settings.serving.max_model_len
+    return {"object": "list", "data": await service.store.read(lambda db: _models(db, limit))}
 
 
 @router.get(
@@ -65,34 +68,45 @@ async def retrieve_model(request: Request, name: str) -> dict[str, Any]:
 
     def find(db: Database) -> dict[str, Any]:
         resolve(db, name)
-        return next(m for m in _models(db, include_unlisted=True) if m["id"] == name)
+        limit = service.settings.serving.max_model_len
+        known = _models(db, limit, include_unlisted=True)
+        return next(m for m in known if m["id"] == name)
 
     return await service.store.read(find)
 
 
-def _models(db: Database, include_unlisted: bool = False) -> list[dict[str, Any]]:
+def _models(
+    db: Database, context_tokens: int, include_unlisted: bool = False
+) -> list[dict[str, Any]]:
+    """`context_tokens`: what a prompt and its answer may take together."""
     loaded = placements.loaded(db)
     ready = bool(placements.ready_urls(db))
     found = []
+
+    def add(name: str, created_us: int, about: dict[str, Any]) -> None:
+        found.append(
+            {
+                "id": name,
+                "object": "model",
+                "created": created_us // 1_000_000,
+                "owned_by": "understudy",
+                "max_model_len": context_tokens,  # as vLLM names it
+                "understudy": about,
+            }
+        )
+
     for domain in domains.list_domains(db):
-        found.append(_model(domain.name, 0, {"routed": True, "ready": ready}))
-        found.append(_model(f"{domain.name}@base", 0, {"routed": False, "ready": ready}))
+        begun = domains.created_at(db, domain.id)
+        live = registry.live(db, domain.id)
+        routed = {"routed": True, "ready": ready, "live": live.name if live else None}
+        add(domain.name, live.created_at if live else begun, routed)
+        add(f"{domain.name}@base", begun, {"routed": False, "ready": ready})
         for adapter in registry.list_adapters(db, domain):
             if adapter.state in UNLISTED and not include_unlisted:
                 continue
             about = {"routed": False, "ready": adapter.id in loaded, "state": adapter.state}
-            found.append(_model(adapter.name, adapter.created_at // 1_000_000, about))
+            add(adapter.name, adapter.created_at, about)
     return found
-
-
-def _model(name: str, created: int, about: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "id": name,
-        "object": "model",
-        "created": created,
-        "owned_by": "understudy",
-        "understudy": about,
-    }
 
 
 def _unknown_model(db: Database, name: str) -> str:

@@ -35,6 +35,10 @@ class SentenceEncoder(Protocol):
         EncoderFailed."""
         ...
 
+    def count_tokens(self, texts: Sequence[str], *, questions: bool = False) -> int:
+        """How many tokens of the texts are read by `encode`; 0 if that is not known."""
+        ...
+
 
 def open_encoder(settings: SearchSettings) -> SentenceEncoder | None:
     """The encoder of the settings, or None for word search. Loading takes about half a second.

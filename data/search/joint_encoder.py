@@ -47,6 +47,9 @@ class JointEncoder:
         joint: np.ndarray = vectors / np.maximum(lengths, 1e-12)
         return joint
 
+    def count_tokens(self, texts: Sequence[str], *, questions: bool = False) -> int:
+        return self._added.count_tokens(texts, questions=questions)
+
 
 def digest_of(folder: Path, *parts: str) -> str:
     """What tells a joint encoder from every other one: the digests of its parts, and the matrix."""

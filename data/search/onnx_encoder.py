@@ -14,6 +14,7 @@ from data.search.encoder import EncoderFailed
 
 if TYPE_CHECKING:
     import numpy as np
+    from tokenizers import Encoding
 
 FILES = ("encoder.json", "tokenizer.json", "model.onnx")
 TOGETHER = 16  # texts in one call: more are not faster, and take more memory
@@ -60,8 +61,7 @@ class OnnxEncoder:
     def encode(self, texts: Sequence[str], *, questions: bool = False) -> "np.ndarray":
         import numpy as np
 
-        prefix = self._question_prefix if questions else self._pair_prefix
-        encodings = self._tokenizer.encode_batch([prefix + text for text in texts])
+        encodings = self._tokenized(texts, questions)
         shortest_first = sorted(range(len(texts)), key=lambda n: len(encodings[n].ids))
         vectors = np.empty((len(texts), self.dimensions), np.float32)
         for start in range(0, len(texts), TOGETHER):
@@ -75,6 +75,14 @@ class OnnxEncoder:
             given = {"input_ids": ids, "attention_mask": mask}
             vectors[chosen] = self._session.run(None, given)[0]
         return vectors
+
+    def count_tokens(self, texts: Sequence[str], *, questions: bool = False) -> int:
+        return sum(len(encoding.ids) for encoding in self._tokenized(texts, questions))
+
+    def _tokenized(self, texts: Sequence[str], questions: bool) -> "list[Encoding]":
+        prefix = self._question_prefix if questions else self._pair_prefix
+        found: list[Encoding] = self._tokenizer.encode_batch([prefix + text for text in texts])
+        return found
 
 
 def digest_of(folder: Path) -> str:

@@ -137,7 +137,7 @@ class PairSearch:
         """The vectors of questions, shape (questions, dimensions), rows of length 1; None where
         words are searched, or while the encoder fails. Blocks."""
         try:
-            encoder = self._opened()
+            encoder = self.encoder()
             return None if encoder is None else encoder.encode(questions, questions=True)
         except EncoderFailed as error:
             log.warning("questions are compared by their words: %s", error)
@@ -147,7 +147,7 @@ class PairSearch:
         """Encode the pairs that have no vectors yet, and return when all have. `progress` receives
         the number of pairs after each step. Blocks for 5 ms a pair; without it, the background
         does the same. Does nothing where words are searched. Raises EncoderFailed."""
-        encoder = self._opened()
+        encoder = self.encoder()
         if encoder is not None:
             build(self._store, domain, encoder, lambda ids: self._note(domain.id, ids, progress))
             self._suits(domain, language_check.check(self._store.db, domain, encoder))
@@ -158,7 +158,7 @@ class PairSearch:
         without it, the background does the same. Raises EncoderFailed."""
         if not language_check.enough(self._store.db, domain):
             return None
-        encoder = self._opened()
+        encoder = self.encoder()
         if encoder is None:
             return None
         found = language_check.check(self._store.db, domain, encoder)
@@ -183,8 +183,9 @@ class PairSearch:
         self._encoded.put((domain_id, ids))
         progress(len(ids))
 
-    def _opened(self) -> SentenceEncoder | None:
-        """The encoder, loaded once. Raises EncoderFailed."""
+    def encoder(self) -> SentenceEncoder | None:
+        """The encoder, loaded once; None where words are searched. Blocks for half a second the
+        first time. Raises EncoderFailed."""
         with self._loading:
             if self._encoder is None:
                 self._encoder = open_encoder(self._settings)
@@ -271,7 +272,7 @@ class PairSearch:
         if self._settings.encoder == "words" or time.monotonic() < self._try_again_at:
             return None
         try:
-            encoder = self._opened()
+            encoder = self.encoder()
         except EncoderFailed as error:
             self._failed(error)
             return None

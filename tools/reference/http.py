@@ -1,7 +1,7 @@
 """The HTTP API, from the application's routes and their OpenAPI schema.
 
-`POST /v1/chat/completions` and `/v1/chat/answers` are bare ASGI routes, which are not in the
-schema. Their classes have attributes with what FastAPI's decorators declare for other routes.
+The routes that answer questions are bare ASGI routes, which are not in the schema. Their classes
+have attributes with what FastAPI's decorators declare for other routes.
 """
 
 import tempfile
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 HEAD = ("Field", "Value", "Default", "Description")
 SECTIONS = (  # the tags of the routes, in the order of the page
     "Answers",
+    "Embeddings",
     "Feedback",
     "Models",
     "A person's own data",
@@ -37,6 +38,8 @@ SECTIONS = (  # the tags of the routes, in the order of the page
 UNGUARDED = {  # routes without a role dependency, and who may call them
     "/v1/chat/completions": "member",
     "/v1/chat/answers": "member",
+    "/v1/responses": "member",
+    "/v1/completions": "member",
     "/health": "everyone",
     "/metrics": "admin, or the same machine",
 }

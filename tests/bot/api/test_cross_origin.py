@@ -48,22 +48,22 @@ class TestOneSite:
             assert answer.headers["access-control-allow-origin"] == SITE
             assert "X-Understudy-Adapter" in answer.headers["access-control-expose-headers"]
 
-    @pytest.mark.parametrize("origin", ["https://evil.example", f"{SITE}.evil.example", "null"])
-    def test_another_site_is_shut_out(self, bot: Bot, origin: str) -> None:
-        asked = bot.http().options("/v1/chat/completions", headers=ASKS | {"Origin": origin})
-        answer = bot.http("member").get("/v1/models", headers={"Origin": origin})
+    def test_another_site_is_shut_out(self, bot: Bot) -> None:
+        for origin in ("https://evil.example", f"{SITE}.evil.example", "null"):
+            asked = bot.http().options("/v1/chat/completions", headers=ASKS | {"Origin": origin})
+            answer = bot.http("member").get("/v1/models", headers={"Origin": origin})
 
-        assert asked.status_code == 403
-        assert "allowed_origins" in asked.json()["error"]["message"]
-        assert "access-control-allow-origin" not in (*asked.headers, *answer.headers)
-        assert answer.headers["vary"] == "Origin"  # a cache keeps the two apart
+            assert asked.status_code == 403
+            assert "allowed_origins" in asked.json()["error"]["message"]
+            assert "access-control-allow-origin" not in (*asked.headers, *answer.headers)
+            assert answer.headers["vary"] == "Origin"  # a cache keeps the two apart
 
-    @pytest.mark.parametrize("path", ["/web/ask", "/", "/health", "/metrics"])
-    def test_only_the_api_is_opened(self, bot: Bot, path: str) -> None:
-        asked = bot.http().options(path, headers=ASKS)
+    def test_only_the_api_is_opened(self, bot: Bot) -> None:
+        for path in ("/web/ask", "/", "/health", "/metrics"):
+            asked = bot.http().options(path, headers=ASKS)
 
-        assert asked.status_code == 405
-        assert "access-control-allow-origin" not in asked.headers
+            assert asked.status_code == 405
+            assert "access-control-allow-origin" not in asked.headers
 
     def test_odd_header_names_are_not_repeated(self, bot: Bot) -> None:
         odd = ASKS | {"Access-Control-Request-Headers": 'a<script>, "b'}

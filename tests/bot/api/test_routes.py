@@ -28,6 +28,9 @@ LOCAL = {("GET", "/metrics")}  # open to the same machine: tests/bot/api/test_he
 MEMBERS = {
     ("POST", "/v1/chat/completions"),
     ("POST", "/v1/chat/answers"),
+    ("POST", "/v1/responses"),
+    ("POST", "/v1/completions"),
+    ("POST", "/v1/embeddings"),
     ("POST", "/v1/feedback"),
     ("GET", "/v1/models"),
     ("GET", "/v1/models/{name}"),
