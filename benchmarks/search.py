@@ -318,9 +318,9 @@ def fill(store: Store, domain: Domain, size: int, rng: random.Random) -> None:
 def fill_vectors(store: Store, domain: Domain, encoder: OnnxEncoder) -> None:
     rng = np.random.default_rng(0)
     after = 0
-    while some := vectors.without_vectors(store.db, domain, encoder.digest, after, 1_000):
+    while some := vectors.without_vectors(store.db, domain, encoder, after, 1_000):
         after = some[-1].pair_id
-        drawn = rng.standard_normal((len(some), 2, encoder.dimensions))
+        drawn = rng.standard_normal((len(some), vectors.VECTORS, encoder.dimensions))
         drawn /= np.linalg.norm(drawn, axis=2, keepdims=True)
         with store.write() as db:
             vectors.save(db, encoder.digest, some, drawn.astype(np.float16))

@@ -21,7 +21,7 @@ import numpy as np
 from data.search import confidence
 from data.search.confidence import FACTS, SIGNALS
 from data.search.encoder import SentenceEncoder, open_folder
-from data.search.index import RESPONSE_WEIGHT
+from data.search.index import BOTH_WEIGHT
 from data.store.errors import UnderstudyError
 from tools import tune_encoder
 from tools.tune_encoder import HELD_OUT, Organisation
@@ -63,28 +63,29 @@ def searched(encoder: SentenceEncoder, organisation: Organisation) -> list[Found
     vectors = encoder.encode([text for _, text, _ in asked], questions=True)
     cosines = vectors @ encoder.encode([prompt for _, prompt, _ in pairs]).T
     with_both = vectors @ encoder.encode([both for _, _, both in pairs]).T
+    responses = encoder.encode([response for _, response in organisation.facts.values()])
     owner = np.array([n for n, _, _ in pairs])
-    every = cosines + RESPONSE_WEIGHT * with_both
+    every = np.maximum(cosines, (vectors @ responses.T)[:, owner]) + BOTH_WEIGHT * with_both
     best = np.stack([every[:, owner == n].max(1) for n in range(len(names))], 1)
-    near = np.stack([cosines[:, owner == n].max(1) for n in range(len(names))], 1)
+    both = np.stack([with_both[:, owner == n].max(1) for n in range(len(names))], 1)
     found = []
     for row, (kind, _, fact) in enumerate(asked):
         kind = "far" if kind == "missing" else kind
         right = names.index(fact) if fact else -1
         order = [int(n) for n in np.argsort(-best[row], kind="stable")]
-        found.append(_searched(organisation.name, kind, best[row], near[row], order, right))
+        found.append(_searched(organisation.name, kind, best[row], both[row], order, right))
         if fact:
             order.remove(right)
             name = organisation.name
-            found.append(_searched(name, "missing", best[row], near[row], order, -1))
+            found.append(_searched(name, "missing", best[row], both[row], order, -1))
     return found
 
 
 def _searched(
-    name: str, kind: str, best: np.ndarray, near: np.ndarray, order: Sequence[int], right: int
+    name: str, kind: str, best: np.ndarray, both: np.ndarray, order: Sequence[int], right: int
 ) -> FoundExample:
     top = tuple(float(best[n]) for n in order[:FACTS])
-    return FoundExample(name, kind, float(near[order[0]]), top, order[0] == right)
+    return FoundExample(name, kind, float(both[order[0]]), top, order[0] == right)
 
 
 def fit(some: Sequence[FoundExample], usual_score: float) -> np.ndarray:

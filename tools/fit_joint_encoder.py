@@ -65,6 +65,7 @@ def texts_of(some: Sequence[Organisation]) -> list[str]:
     found: dict[str, None] = {}
     for organisation in some:
         for prompts, response in organisation.facts.values():
+            found[response] = None
             for prompt in prompts:
                 found |= {prompt: None, f"{prompt}\n{response}": None}
         found |= {question.text: None for question in organisation.questions}

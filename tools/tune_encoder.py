@@ -30,6 +30,7 @@ import torch
 from torch.nn import functional
 
 import data
+from data.search.index import BOTH_WEIGHT
 from data.store.errors import Invalid, UnderstudyError
 from tools import export_encoder
 
@@ -46,7 +47,6 @@ WARM_UP = 0.1  # of the steps
 SCALE = 15.0  # of the scores in the softmax
 LIMIT = 0.9  # of the score, where learning it starts
 LIMIT_RATE = 30.0  # times the rate of the weights
-RESPONSE_WEIGHT = 0.5  # as in `data/search/index.py`
 TAKEN_OUT = 0.4  # share of the answerable questions that are asked without their fact, too
 OFF_TOPIC_QUESTIONS = 4  # in each step
 TOGETHER = 48  # texts
@@ -187,13 +187,12 @@ def scores(
     questions: Sequence[str],
 ) -> torch.Tensor:
     """The score of each question with the best pair of each fact, shape (questions, facts)."""
-    pairs = [
-        (n, p, f"{p}\n{response}") for n, (prompts, response) in enumerate(facts) for p in prompts
-    ]
+    pairs = [(n, p, response) for n, (prompts, response) in enumerate(facts) for p in prompts]
     asked = encoder.encode(questions)
     with_prompts = asked @ encoder.encode([prompt for _, prompt, _ in pairs]).T
-    with_both = asked @ encoder.encode([both for _, _, both in pairs]).T
-    every = with_prompts + RESPONSE_WEIGHT * with_both
+    with_both = asked @ encoder.encode([f"{p}\n{response}" for _, p, response in pairs]).T
+    with_responses = asked @ encoder.encode([response for _, _, response in pairs]).T
+    every = torch.maximum(with_prompts, with_responses) + BOTH_WEIGHT * with_both
     owner = torch.tensor([n for n, _, _ in pairs]).expand(len(questions), -1)
     least = torch.full((len(questions), len(facts)), -9.0)
     return least.scatter_reduce(1, owner, every, "amax")

@@ -2,10 +2,11 @@
 
 A similarity alone says little about that. Questions in other words than their pair are less similar
 than many that no pair answers. What tells them apart better is how far the best fact stands out
-from the next ones. A logistic regression over these figures was fitted on the shipped reading
-examples (`tools/fit_confidence.py`), for the shipped encoder and for those that can be added by
-name: figures of other encoders mean something else. Their questions, and those that are searched by
-words, have no confidence, and the similarity decides.
+from the next ones, and the similarity with prompt and response together: near misses are similar
+to a prompt, but not to its answer. A logistic regression over these figures was fitted on the
+shipped reading examples (`tools/fit_confidence.py`), for the shipped encoder and for those that can
+be added by name: figures of other encoders mean something else. Their questions, and those that are
+searched by words, have no confidence, and the similarity decides.
 """
 
 import json
@@ -19,7 +20,7 @@ from data.search.encoder_catalogue import CATALOGUE
 
 FILE = "confidence.json"  # in the folder of the encoder
 FACTS = 5  # that are compared: the best one and the next four
-SIGNALS = ("similarity", "score", "lead", "lead over four")
+SIGNALS = ("similarity", "lead", "lead over four")
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class Calibration:
     sure_from: float  # the confidence below which an answer is marked as uncertain
 
     def confidence(self, similarity: float, scores: Sequence[float]) -> float:
-        """The probability that the best fact answers, 0..1. `scores`: of the best facts, the best
+        """The probability that the best fact answers, 0..1. `similarity`: of the question and a
+        pair of that fact, its prompt and response together. `scores`: of the best facts, the best
         first, each fact once."""
         found = signals(similarity, scores, self.usual_score)
         log_odds = self.bias + sum(w * s for w, s in zip(self.weights, found, strict=True))
@@ -46,7 +48,7 @@ def signals(similarity: float, scores: Sequence[float], usual_score: float) -> t
     more, which have nothing to do with the question."""
     padding = [min(usual_score, scores[0])] * max(FACTS - len(scores), 0)
     best, *rest = [*scores[:FACTS], *padding]
-    return similarity, best, best - rest[0], best - sum(rest) / len(rest)
+    return similarity, best - rest[0], best - sum(rest) / len(rest)
 
 
 @cache

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from data.pairs.pairs import normalise
 from data.search.index import Candidate
+from data.search.vectors import PROMPT
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,8 +74,9 @@ def was_said(response: str, answers: Sequence[str]) -> bool:
 
 def asked_again(alone: Sequence[Candidate], similar: "Mapping[int, np.ndarray]") -> set[int]:
     """The fact that the question by itself asks for, if it does so clearly: its answer counts, even
-    if it was just given. `similar` holds the similarities by query, for each pair."""
-    if alone and similar[alone[0].pair_id][ALONE] >= AGAIN:
+    if it was just given. `similar` holds the best cosines of each fact's pairs, shape
+    (3, queries)."""
+    if alone and similar[alone[0].fact][PROMPT, ALONE] >= AGAIN:
         return {alone[0].fact}
     return set()
 

@@ -30,7 +30,7 @@ from data.pairs.pairs import normalise
 from data.search import confidence, follow_ups, language_check, vectors, word_search
 from data.search.encoder import EncoderFailed, SentenceEncoder, open_encoder
 from data.search.follow_ups import EarlierMessage
-from data.search.index import Candidate, DomainIndex
+from data.search.index import Candidate, DomainIndex, pair_score
 from data.search.language_check import LanguageCheck
 from data.search.vector_builder import VectorBuilder, build
 from data.store.db import Row, Store, rows
@@ -326,10 +326,10 @@ class PairSearch:
         words = vectors.words_of(db, chosen)
         if words:
             facts = _facts(db, chosen)
-            for some, both in zip(words, vectors.encode(encoder, words), strict=True):
+            for some, made in zip(words, vectors.encode(encoder, words), strict=True):
                 if some.pair_id in facts:
-                    index.put(some.pair_id, facts[some.pair_id], both.astype("float32"))
-                    index.unsaved[some.pair_id] = both
+                    index.put(some.pair_id, facts[some.pair_id], made.astype("float32"))
+                    index.unsaved[some.pair_id] = made
 
     def _drained(self) -> Iterator[tuple[int, list[int]]]:
         """What the builder has encoded since the last question."""
@@ -349,9 +349,10 @@ class PairSearch:
         answers = follow_ups.answers(request.earlier) if len(queries) > 1 else []
         facts = request.limit + SPARE_FACTS + len(answers)
         found = index.best(queries, facts, request.without)
-        pairs, similar = _read(db, encoder, index, follow_ups.all_of(found), queries)
+        pairs, cosines = _read(db, encoder, index, follow_ups.all_of(found), queries)
         pairs = _as_valid_now(db, request, pairs)
-        found = [[c for c in some if c.pair_id in pairs] for some in found]
+        found = [_exactly_scored(some, cosines, query) for query, some in enumerate(found)]
+        similar = _similar(follow_ups.all_of(found), cosines)
         said = {
             c.fact
             for c in follow_ups.all_of(found)
@@ -367,6 +368,31 @@ class PairSearch:
             request.limit,
         )
         return SearchResult(references, "encoder", encoder.digest, likely)
+
+
+def _exactly_scored(
+    candidates: Sequence[Candidate], cosines: "dict[int, np.ndarray]", query: int
+) -> list[Candidate]:
+    """Those that were read, with the scores that their stored vectors give, best first."""
+    scored = [
+        Candidate(c.pair_id, c.fact, pair_score(*cosines[c.pair_id][:, query].tolist()))
+        for c in candidates
+        if c.pair_id in cosines
+    ]
+    return sorted(scored, key=lambda c: -c.score)
+
+
+def _similar(
+    candidates: Sequence[Candidate], cosines: "dict[int, np.ndarray]"
+) -> "dict[int, np.ndarray]":
+    """By fact: the best cosines of its pairs, shape (3, queries)."""
+    import numpy as np
+
+    found: dict[int, np.ndarray] = {}
+    for candidate in candidates:
+        own = cosines[candidate.pair_id]
+        found[candidate.fact] = np.maximum(own, found.get(candidate.fact, own))
+    return found
 
 
 def _surest(
@@ -385,7 +411,7 @@ def _surest(
             of_fact: dict[int, float] = {}
             for candidate in chosen:
                 of_fact.setdefault(candidate.fact, candidate.score)
-            similarity = float(similar[chosen[0].pair_id][query])
+            similarity = float(similar[chosen[0].fact][vectors.BOTH, query])
             likely.append((calibration.confidence(similarity, list(of_fact.values())), query))
     if likely:
         best, query = max(likely, key=lambda each: each[0])
@@ -400,8 +426,8 @@ def _read(
     candidates: list[Candidate],
     queries: "np.ndarray",
 ) -> "tuple[dict[int, Row], dict[int, np.ndarray]]":
-    """The candidates as the store holds them now, with their similarity, by id; and by id, the best
-    similarity of each query and a prompt of the same fact."""
+    """The candidates as the store holds them now, with their similarity, by id; and by id, the
+    cosines of their vectors and each query, shape (3, queries)."""
     import numpy as np
 
     sql = (
@@ -410,32 +436,29 @@ def _read(
         f"WHERE p.id IN ({', '.join('?' * len(candidates))})"
     )
     found = rows(db, sql, [encoder.digest, *(c.pair_id for c in candidates)])
-    known, prompts = [], []
+    known, made = [], []
     for pair in found:
         blob = pair.pop("vectors")
         unsaved = index.unsaved.get(pair["pair_id"])
         if blob is not None:
-            prompts.append(vectors.loaded(blob, encoder.dimensions)[0])
+            made.append(vectors.loaded(blob, encoder.dimensions))
         elif unsaved is not None:
-            prompts.append(unsaved[0].astype(np.float32))
+            made.append(unsaved.astype(np.float32))
         else:  # edited since the candidates were found: the next question finds it
             continue
         known.append(pair)
     if not known:
         return {}, {}
-    matrix = np.stack(prompts)
-    best_alone = float((matrix @ queries[0]).max())
+    stacked = np.stack(made)
+    best_alone = float((stacked[:, 0] @ queries[0]).max())
     of_fact: dict[str, float] = {}
     for pair, similarity in zip(
-        known, follow_ups.similarities(queries, matrix, best_alone), strict=True
+        known, follow_ups.similarities(queries, stacked[:, 0], best_alone), strict=True
     ):
         of_fact[pair["fact"]] = max(similarity, of_fact.get(pair["fact"], -1.0))
-    similar: dict[str, np.ndarray] = {}
-    for pair, each in zip(known, matrix @ queries.T, strict=True):
-        similar[pair["fact"]] = np.maximum(each, similar.get(pair["fact"], each))
     return (
         {p["pair_id"]: {**p, "similarity": of_fact[p["fact"]]} for p in known},
-        {p["pair_id"]: similar[p["fact"]] for p in known},
+        {p["pair_id"]: each @ queries.T for p, each in zip(known, stacked, strict=True)},
     )
 
 

@@ -36,7 +36,7 @@ def build(
     of each step. Raises EncoderFailed, StoreFull or StoreBusy; what was stored stays."""
     count = after = 0
     while stop is None or not stop.is_set():
-        some = vectors.without_vectors(store.db, domain, encoder.digest, after, AT_ONCE)
+        some = vectors.without_vectors(store.db, domain, encoder, after, AT_ONCE)
         if not some:
             break
         after = some[-1].pair_id

@@ -1,8 +1,10 @@
 """The stored vectors of pairs: what an encoder made of a pair's words.
 
-A pair has two vectors, of its prompt and of its prompt with its response, kept as 16-bit floats
-under the digest of the encoder. Triggers delete them with the words that they were made of (see
-`data/store/migrations/m025_search.py`), because words can be guessed from vectors.
+A pair has three vectors, of its prompt, of its prompt with its response, and of its response, kept
+as 16-bit floats under the digest of the encoder. Pairs that an earlier version encoded have the
+first two, which are used until all three are made. Triggers delete them with the words that they
+were made of (see `data/store/migrations/m025_search.py`), because words can be guessed from
+vectors.
 """
 
 from collections.abc import Sequence
@@ -18,6 +20,10 @@ from data.store.db import Row, changed, rows
 
 if TYPE_CHECKING:
     import numpy as np
+
+VECTORS = 3  # of a pair
+PROMPT, BOTH, RESPONSE = range(VECTORS)
+BYTES = 2  # of a number
 
 SELECT = "SELECT p.id, p.prompt, p.response, p.turns FROM searchable_pairs p "
 
@@ -39,14 +45,14 @@ class PairWords:
 
 
 def without_vectors(
-    db: Database, domain: Domain, encoder: str, after: int, limit: int
+    db: Database, domain: Domain, encoder: SentenceEncoder, after: int, limit: int
 ) -> list[PairWords]:
-    """Searchable pairs that the encoder with this digest has not encoded, by id, above `after`."""
+    """Searchable pairs that lack some of this encoder's vectors, by id, above `after`."""
     found = rows(
         db,
         SELECT + "WHERE p.domain_id = ? AND p.id > ? AND NOT EXISTS (SELECT 1 FROM pair_vectors v "
-        "WHERE v.pair_id = p.id AND v.encoder = ?) ORDER BY p.id LIMIT ?",
-        [domain.id, after, encoder, limit],
+        "WHERE v.pair_id = p.id AND v.encoder = ? AND length(v.vectors) = ?) ORDER BY p.id LIMIT ?",
+        [domain.id, after, encoder.digest, VECTORS * BYTES * encoder.dimensions, limit],
     )
     return [_words(r) for r in found]
 
@@ -58,11 +64,16 @@ def words_of(db: Database, pair_ids: Sequence[int]) -> list[PairWords]:
 
 
 def encode(encoder: SentenceEncoder, some: Sequence[PairWords]) -> "np.ndarray":
-    """Float16, shape (pairs, 2, dimensions): the prompt, and the prompt with the response."""
+    """Float16, shape (pairs, 3, dimensions): the prompt, the prompt with the response, and the
+    response. A response that several of the pairs have is encoded once."""
     import numpy as np
 
     texts = [w.question for w in some] + [f"{w.question}\n{w.response}" for w in some]
-    found = encoder.encode(texts).reshape(2, len(some), encoder.dimensions)
+    responses = list(dict.fromkeys(w.response for w in some))
+    made = encoder.encode([*texts, *responses])
+    row_of = {text: len(texts) + n for n, text in enumerate(responses)}
+    rows_of = [*range(len(texts)), *(row_of[w.response] for w in some)]
+    found = made[rows_of].reshape(VECTORS, len(some), encoder.dimensions)
     return found.transpose(1, 0, 2).astype(np.float16)
 
 
@@ -90,10 +101,12 @@ def save(db: Database, encoder: str, some: Sequence[PairWords], vectors: "np.nda
 
 
 def loaded(blob: bytes, dimensions: int) -> "np.ndarray":
-    """A stored value as float32, shape (2, dimensions)."""
+    """A stored value as float32, shape (3, dimensions). Without a vector of the response, the
+    prompt's stands for it."""
     import numpy as np
 
-    return np.frombuffer(blob, np.float16).reshape(2, dimensions).astype(np.float32)
+    found = np.frombuffer(blob, np.float16).reshape(-1, dimensions).astype(np.float32)
+    return found if len(found) == VECTORS else found[[0, 1, 0]]
 
 
 def _words(found: Row) -> PairWords:

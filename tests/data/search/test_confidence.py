@@ -18,7 +18,7 @@ from data.search.search import PairSearch
 from data.store.db import Store
 from tests.data import given
 
-SOME = Calibration("digest", (0.0, 2.0, 4.0, 8.0), -3.0, 0.3, 0.5, 0.8)
+SOME = Calibration("digest", (2.0, 4.0, 8.0), -3.0, 0.3, 0.5, 0.8)
 HOURS = Draft("When is the workshop open?", "From 9 to 18 on weekdays.", fact="hours")
 PRICE = Draft("How much is a new bicycle chain?", "A chain costs 25 francs.", fact="price")
 PARKING = Draft("Where can I park my car?", "Behind the house.", fact="parking")
@@ -39,7 +39,7 @@ def test_only_the_best_five_facts_count() -> None:
 
 def test_a_small_domain_is_treated_as_if_it_had_other_facts() -> None:
     assert SOME.confidence(0.6, [0.8]) == SOME.confidence(0.6, [0.8, 0.3, 0.3, 0.3, 0.3])
-    assert confidence.signals(0.1, [0.2], 0.3) == (0.1, 0.2, 0.0, 0.0)
+    assert confidence.signals(0.1, [0.2], 0.3) == (0.1, 0.0, 0.0)
 
 
 def test_no_confidence_overflows() -> None:

@@ -17,8 +17,10 @@ from data.pairs.pairs import Draft, Turn
 from data.privacy import erasure
 from data.search import vectors
 from data.search.encoder import SHIPPED, EncoderFailed, open_encoder
+from data.search.index import DIRECTIONS, DomainIndex
 from data.search.onnx_encoder import OnnxEncoder
 from data.search.search import PairSearch
+from data.search.vector_builder import build
 from data.store.db import Store, rows, value
 from data.store.errors import Unavailable
 from tests.conftest import wait_until
@@ -78,13 +80,109 @@ def test_a_question_in_other_words_finds_its_pair(
     assert found.references[0].fact == "hours"
     assert len(found.references) == 2
     assert found.encoder == minilm.digest
-    question, prompt, both = minilm.encode(
-        [LATE, HOURS.prompt, f"{HOURS.prompt}\n{HOURS.response}"]
+    question, prompt, response, both = minilm.encode(
+        [LATE, HOURS.prompt, HOURS.response, f"{HOURS.prompt}\n{HOURS.response}"]
     )
     assert found.similarity == pytest.approx(question @ prompt, abs=2e-3)
     assert found.references[0].score == pytest.approx(
-        question @ prompt + 0.5 * (question @ both), abs=2e-3
+        max(question @ prompt, question @ response) + 0.5 * (question @ both), abs=2e-3
     )
+
+
+def test_a_question_in_the_words_of_an_answer_finds_its_pair(
+    store: Store, domain: Domain, search: PairSearch
+) -> None:
+    """Each prompt is nearer to the question than the right one."""
+    with store.write() as db:
+        given.approved(
+            db,
+            domain,
+            Draft("Who is Priya?", "She trues wheels and mends punctures.", fact="priya"),
+            Draft("Can you true a wheel?", "Not before Monday.", fact="wheel"),
+            Draft("Do you mend shoes?", "No.", fact="shoes"),
+        )
+
+    assert fact(search, domain, "Who trues wheels and mends punctures?") == "priya"
+
+
+def test_vectors_of_an_earlier_version_are_used_and_completed(
+    store: Store, domain: Domain, minilm: OnnxEncoder
+) -> None:
+    """They lack that of the response."""
+    with store.write() as db:
+        given.approved(db, domain, HOURS, PARKING, PRICE)
+        some = vectors.without_vectors(db, domain, minilm, 0, 10)
+        made = vectors.encode(minilm, some)
+        assert len(vectors.save(db, minilm.digest, some, made[:, :2])) == 3
+    assert len(vectors.without_vectors(store.db, domain, minilm, 0, 10)) == 3
+    index = DomainIndex(domain, minilm.digest, minilm.dimensions)
+    index.refresh(store.db)
+    (found,) = index.best(minilm.encode([PRICE.prompt], questions=True), 1)
+    assert (len(index), index.pending) == (3, set())
+    assert [c.pair_id for c in found] == [some[2].pair_id]
+
+    search = PairSearch(store, SearchSettings())
+    assert fact(search, domain, LATE) == "hours"
+    wait_until(
+        lambda: not vectors.without_vectors(store.db, domain, minilm, 0, 10), "all three vectors"
+    )
+    blob = value(store.db, "SELECT vectors FROM pair_vectors WHERE pair_id = ?", [some[0].pair_id])
+    assert vectors.loaded(bytes(blob), minilm.dimensions).tolist() == made[0].tolist()
+
+
+def test_many_pairs_are_found_with_fewer_directions(
+    store: Store, domain: Domain, minilm: OnnxEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order and the scores are those of the whole vectors."""
+    drafts = [
+        Draft(f"Where is the {thing} number {n}?", f"Number {n} is behind the {thing}.")
+        for thing in ("pump", "saddle", "helmet", "ladder")
+        for n in range(50)
+    ]
+    question = "Where did you put the helmet with the number 17?"
+    whole = PairSearch(store, SearchSettings())
+    with store.write() as db:
+        given.approved(db, domain, HOURS, PARKING, PRICE, *drafts)
+    whole.complete(domain)
+    expected = whole.find(domain, question).references
+    monkeypatch.setattr("data.search.index.WHOLE", 150)
+    monkeypatch.setattr("data.search.index.SAMPLE", 100)
+
+    index = DomainIndex(domain, minilm.digest, minilm.dimensions)
+    index.refresh(store.db)
+    search = PairSearch(store, SearchSettings())
+
+    assert index.width == DIRECTIONS
+    assert [r.pair_id for r in search.find(domain, question).references] == [
+        r.pair_id for r in expected
+    ]
+    assert [r.score for r in search.find(domain, question).references] == pytest.approx(
+        [r.score for r in expected], abs=1e-5
+    )
+    with store.write() as db:
+        given.approved(db, domain, Draft(LATE, "Until noon.", fact="late"))
+    assert fact(search, domain, LATE) == "late"
+
+
+def test_an_index_that_grows_large_leaves_directions_out(
+    store: Store, domain: Domain, minilm: OnnxEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("data.search.index.WHOLE", 100)
+    index = DomainIndex(domain, minilm.digest, minilm.dimensions)
+    with store.write() as db:
+        given.approved(db, domain, HOURS)
+    index.refresh(store.db)
+    assert index.width == minilm.dimensions
+    with store.write() as db:
+        given.approved(db, domain, *(Draft(f"Who is {n}?", f"{n} is nobody.") for n in range(150)))
+    build(store, domain, minilm)
+    index.refresh(store.db)
+
+    index.refresh(store.db)
+
+    assert (index.width, len(index)) == (DIRECTIONS, 151)
+    query = minilm.encode(["Who is 77?"], questions=True)
+    assert index.best(query, 3)[0][0].pair_id == 79
 
 
 def test_every_change_counts_from_the_next_question_on(
@@ -182,7 +280,7 @@ def test_vectors_of_words_that_changed_meanwhile_are_not_stored(
     """They were being made while the pair was erased or edited."""
     with store.write() as db:
         first, second, third = given.approved(db, domain, HOURS, PARKING, PRICE)
-    some = vectors.without_vectors(store.db, domain, minilm.digest, 0, 10)
+    some = vectors.without_vectors(store.db, domain, minilm, 0, 10)
     made = vectors.encode(minilm, some)
 
     with store.write() as db:

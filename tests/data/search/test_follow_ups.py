@@ -77,9 +77,13 @@ def test_an_answer_was_said_however_it_was_introduced() -> None:
 
 def test_only_a_clear_question_asks_again() -> None:
     alone = candidates(2, 1)
+    clear, vague = (
+        np.float32([[0.8, 0.9, 0.9]] * 3),
+        np.float32([[0.4, 0.9, 0.9], *[[0.9] * 3] * 2]),
+    )
 
-    assert follow_ups.asked_again(alone, {20: np.float32([0.8, 0.9, 0.9])}) == {2}
-    assert follow_ups.asked_again(alone, {20: np.float32([0.4, 0.9, 0.9])}) == set()
+    assert follow_ups.asked_again(alone, {2: clear}) == {2}
+    assert follow_ups.asked_again(alone, {2: vague}) == set()
     assert follow_ups.asked_again([], {}) == set()
 
 
