@@ -113,8 +113,9 @@ def begin(
     """Begin a comparison; the first spec is the control. `share` of the people get a candidate, in
     equal parts; None gives every variant the same share. `pairwise` is a share of the questions.
 
-    Raises Invalid for identical variants and invalid shares, and Conflict while another comparison
-    of the domain is running."""
+    Raises Invalid for identical variants and invalid shares, and Conflict for an adapter that was
+    rejected or removed or is still being evaluated, and while another comparison of the domain is
+    running."""
     _check_variants(db, domain, specs)
     count = len(specs)
     share = 1 - 1 / count if share is None else share
@@ -171,10 +172,10 @@ def _check_variants(db: Database, domain: Domain, specs: Sequence[VariantSpec]) 
         adapter = spec.adapter
         if adapter is not None and adapter.domain_id != domain.id:
             raise Invalid(f"{adapter.name} is not an adapter of {domain.name}.")
-        if adapter is not None and adapter.state == "rejected":
-            raise Conflict(f"{adapter.name} was rejected: {adapter.state_reason}")
         if adapter is not None:
-            registry.refuse_removed(registry.by_id(db, adapter.id))
+            current = registry.by_id(db, adapter.id)
+            registry.refuse_unsettled(current)
+            registry.refuse_removed(current)
 
 
 def _check_shares(share: float, pairwise: float, adaptive: float, count: int) -> None:

@@ -7,6 +7,8 @@ next, so that every failure can be repeated:
     python -m tests.simulation --seed 7 --steps 500
 
 - `world`: the clocks, the disk and the engines
-- `actors`: the processes and people: workers and their children, `serve`, the bot, `tune`
+- `actors`: the processes that train and serve: workers and their children, `serve`, `tune`
+- `front_end`: bots, those who ask and vote, and an admin
 - `control_plane`: the scheduler, and what must hold after each step
+- `comparison_invariants`: what must hold of comparisons
 """

@@ -25,7 +25,9 @@ def main() -> int:
             if violation.__cause__ is not None:
                 raise
             return 1
-    print(f"{done:,} steps in {time.monotonic() - began:.0f} s from seed {options.seed}: all well")
+    steps = done.pop("steps")
+    print(f"{steps:,} steps in {time.monotonic() - began:.0f} s from seed {options.seed}: all well")
+    print(", ".join(f"{what}: {times:,}" for what, times in sorted(done.items())))
     return 0
 
 

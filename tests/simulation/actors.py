@@ -1,5 +1,5 @@
-"""The processes and people of the simulation. Each has a `step`, which the scheduler calls when it
-is the actor's turn; a crash ends an actor, and what it had in memory is gone.
+"""The processes that train and serve. Each has a `step`, which the scheduler calls when it is the
+actor's turn; a crash ends an actor, and what it had in memory is gone.
 
 What they do is what the real processes do, call for call, on the real functions.
 """
@@ -12,20 +12,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
-from bot.commands import admin
-from bot.experiments import comparisons, decider
 from data import domains
-from data.adapters import placements, registry
+from data.adapters import registry
 from data.adapters.registry import Adapter
 from data.config.settings import Settings
-from data.conversations import conversations
-from data.experiments import experiments
-from data.feedback import feedback
+from data.domains import Domain
 from data.runs import runs
 from data.runs.phases import Phase
 from data.runs.runs import Run, RunLost
 from data.store.db import Store
-from data.store.errors import Conflict, Unavailable, UnderstudyError
+from data.store.errors import Unavailable, UnderstudyError
 from serving.engine.external_engine import ExternalEngine
 from serving.fleet.replica import ReplicaThread
 from tests.simulation.world import SimulatedEngine, World
@@ -33,8 +29,9 @@ from tuning.progress import StepProgress, StoredProgress
 from tuning.worker import worker
 
 STEPS = 4  # of a training
-STAGE_S = 20.0  # at most, for a step and for each of the other stages
+STAGE_S = 8.0  # at most, for a step and for each of the other stages
 DOMAINS = ("helpdesk", "travel", "garden")
+POLICIES = ("auto", "auto-promote", "auto")  # of the domains, at first
 
 
 @dataclass
@@ -48,6 +45,17 @@ class System:
     numbers: Any = field(default_factory=lambda: itertools.count(1))
     rated: dict[tuple[str, str], bool] = field(default_factory=dict)  # acknowledged thumbs
     said: dict[str, str] = field(default_factory=dict)  # reply -> text, acknowledged
+
+
+def register(
+    db: Any, domain: Domain, version: int, run_id: int | None = None, state: Any = "candidate"
+) -> Adapter:
+    """An adapter whose files nobody reads."""
+    return registry.register(
+        db, domain, version=version, sha256=f"{domain.id:032x}{version:032x}",
+        path=f"adapters/{domain.name}/{version}", base_model="pocket", rank=8,
+        size_bytes=1, recipe={}, scores={}, run_id=run_id, state=state,
+    )  # fmt: skip
 
 
 class Actor:
@@ -74,7 +82,7 @@ class Child(Actor):
         self.code: int | None = None
         self._reporter = StoredProgress(system.store, claimed)
         self._stage = 0
-        self._fails_at = system.random.choice([*[None] * 3, 1, 3, STEPS + 1])
+        self._fails_at = system.random.choice([*[None] * 9, 1, 3, STEPS + 1])
         self._adapter: Adapter | None = None
         self._busy_until = 0.0
 
@@ -118,11 +126,9 @@ class Child(Actor):
             for other in earlier[1:]:
                 registry.settle_evaluation(db, other, "rejected", {}, "Another adapter was made.")
             version = registry.next_version(db, domain)
-            self._adapter = earlier[0] if earlier else registry.register(
-                db, domain, version=version, sha256=f"{self.run.id:064x}",
-                path=f"adapters/{domain.name}/{version}", base_model="pocket", rank=8,
-                size_bytes=1, recipe={}, scores={}, run_id=self.run.id, state="evaluating",
-            )  # fmt: skip
+            self._adapter = (
+                earlier[0] if earlier else register(db, domain, version, self.run.id, "evaluating")
+            )
 
     def _settle(self) -> None:
         assert self._adapter is not None
@@ -237,139 +243,3 @@ class Serve(Actor):
                 self._next[number] = now + replica.look()
                 hangs = engine.hangs and engine.health and not self.system.world.disk.full
                 self.hung_looks[number] = [*self.hung_looks[number], now] if hangs else []
-
-
-class Bot(Actor):
-    """Answers, takes votes, and evaluates comparisons."""
-
-    def __init__(self, system: System) -> None:
-        super().__init__(system, f"bot{next(system.numbers)}")
-        self._open: list[str] = []
-        self._to_record: dict[str, str] = {}  # what was shown in full, and is not on record yet
-
-    def step(self) -> None:
-        with contextlib.suppress(UnderstudyError):
-            self.system.random.choice(
-                [self._open_reply, self._end_reply, self._vote, self._evaluate, self._clean_up]
-            )()
-        for reply_id in list(self._to_record):
-            self._record(reply_id)
-
-    def _open_reply(self) -> None:
-        system, rnd = self.system, self.system.random
-        reply_id = f"reply{next(system.numbers)}"
-        with system.store.write() as db:
-            domain = domains.get(db, rnd.choice(DOMAINS))
-            live = registry.live(db, domain.id)
-            able = [r for r in placements.ready(db) if live is not None]
-            able = [r for r in able if live and placements.can_answer(db, r.name, live.id)]
-            if not able or live is None:
-                return
-            thread = conversations.open_thread(db, f"t{reply_id}", domain.id, "p:1")
-            conversations.ask(
-                db, reply_id=reply_id, conversation=thread, person="p:1", text="Where?",
-                adapter_id=live.id, variant_id=None, replica=rnd.choice(able).name,
-            )  # fmt: skip
-        self._open.append(reply_id)
-
-    def _end_reply(self) -> None:
-        if self._open:
-            reply_id = self._open.pop(0)
-            self._to_record[reply_id] = f"words of {reply_id}"
-
-    def _record(self, reply_id: str) -> None:
-        """As `Chat`: the end of an answer is written again until it is."""
-        text = self._to_record[reply_id]
-        with contextlib.suppress(UnderstudyError):
-            with self.system.store.write() as db:
-                closed = conversations.finish_reply(db, reply_id, text, status="done")
-            del self._to_record[reply_id]
-            if closed:
-                self.system.said[reply_id] = text
-
-    def _clean_up(self) -> None:
-        """What every bot does each minute."""
-        after_s = self.system.settings.bot.answer_timeout_s + 60
-        with self.system.store.write() as db:
-            conversations.close_abandoned(db, after_s)
-
-    def _vote(self) -> None:
-        system, rnd = self.system, self.system.random
-        if not system.said:
-            return
-        reply_id, person = rnd.choice(list(system.said)), f"p:{rnd.randrange(9)}"
-        up = rnd.random() < 0.7
-        with system.store.write() as db:
-            feedback.thumb(db, reply_id, person, up)
-        system.rated[reply_id, person] = up  # only now is it acknowledged
-
-    def _evaluate(self) -> None:
-        store = self.system.store
-        for domain in domains.list_domains(store.db):
-            running = experiments.running(store.db, domain.id)
-            if running is None or self.system.random.random() < 0.7:
-                continue
-            found = decider.evaluate_experiment(store.db, running)
-            if found is not None:
-                with store.write() as db:
-                    decider.apply_verdict(db, found)
-
-
-class Person(Actor):
-    """An admin, who requests, cancels, promotes, rolls back, compares and removes."""
-
-    def __init__(self, system: System) -> None:
-        super().__init__(system, "admin")
-        self.quiet = False  # asks for nothing any more
-
-    def step(self) -> None:
-        if self.quiet:
-            return
-        rnd = self.system.random
-        what = rnd.choice(
-            [
-                *[self._request] * 5,
-                *[self._promote] * 4,
-                *[self._cancel, self._roll_back, self._compare],
-                *[self._retire, self._remove, self._retry],
-            ]
-        )
-        with contextlib.suppress(UnderstudyError), self.system.store.write() as db:
-            domain = domains.get(db, rnd.choice(DOMAINS))
-            what(db, domain)
-
-    def _request(self, db: Any, domain: Any) -> None:
-        runs.queue(db, domain, "admin", kind="full")
-
-    def _cancel(self, db: Any, domain: Any) -> None:
-        for run in runs.recent(db, domain, 1):
-            runs.cancel(db, run.id, "admin")
-
-    def _one(self, db: Any, domain: Any) -> Adapter:
-        known = registry.list_adapters(db, domain)[:4]
-        if not known:
-            raise Conflict("There is none.")
-        return self.system.random.choice(known)
-
-    def _promote(self, db: Any, domain: Any) -> None:
-        admin.promote(db, domain, self._one(db, domain).name, "admin")
-
-    def _roll_back(self, db: Any, domain: Any) -> None:
-        admin.roll_back(db, domain, "admin")
-
-    def _compare(self, db: Any, domain: Any) -> None:
-        if experiments.running(db, domain.id) is not None:
-            comparisons.stop(db, domain, "admin")
-            return
-        names = [self._one(db, domain).name, self._one(db, domain).name]
-        comparisons.begin(db, domain, names, "admin")
-
-    def _retire(self, db: Any, domain: Any) -> None:
-        registry.retire(db, self._one(db, domain), "admin")
-
-    def _remove(self, db: Any, domain: Any) -> None:
-        registry.remove(db, self._one(db, domain), "admin")
-
-    def _retry(self, db: Any, domain: Any) -> None:
-        adapter = self._one(db, domain)
-        placements.retry(db, adapter.id, "admin", adapter.name)

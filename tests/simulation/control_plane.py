@@ -1,13 +1,14 @@
 """The scheduler of the simulation, and what must hold after each of its steps.
 
-An episode begins with a new store. Random steps follow; then whatever was broken is mended, nobody
-asks for anything, and the system has some minutes to come to rest by itself.
+An episode begins with a copy of one store. Random steps follow; then whatever was broken is mended,
+nobody asks for anything, and the system has some minutes to come to rest by itself.
 """
 
 import contextlib
 import logging
 import random
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,27 +17,45 @@ from typing import Any
 from data import domains
 from data.adapters import placements, registry
 from data.config.settings import Settings
-from data.conversations import conversations
 from data.domains import Domain
-from data.feedback import feedback
+from data.experiments import policies
 from data.runs import runs
 from data.store.db import Store, value
 from data.store.errors import Conflict, UnderstudyError
 from tests.simulation.actors import (
     DOMAINS,
+    POLICIES,
     Actor,
-    Bot,
     Child,
-    Person,
     Serve,
     System,
     Worker,
+    register,
 )
+from tests.simulation.comparison_invariants import ComparisonInvariants
+from tests.simulation.front_end import Bot, Person
 from tests.simulation.world import Crash, SimulatedStore, World
 
 EPISODE = 1000  # steps
+BOTS = 2
 REST_S = 1500.0  # until everything is healthy again
 SLACK_S = 1.5  # the time of a step
+RUNNING = "SELECT * FROM runs WHERE state = 'running'"
+SAID = "SELECT reply_id, text FROM messages WHERE role = 'assistant'"
+RATED = "SELECT reply_id, person, value FROM feedback WHERE kind = 'thumb' AND live = 1"
+REACHED = {  # what an episode reached, by queries of its store
+    "comparisons": "SELECT count(*) FROM experiments",
+    "decided": "SELECT count(*) FROM decisions WHERE action IN ('promote', 'roll back')",
+    "decided by promotion": "SELECT count(*) FROM decisions WHERE action = 'promote'",
+    "decided by roll-back": "SELECT count(*) FROM decisions WHERE action = 'roll back'",
+    "promotions": "SELECT count(*) FROM promotions WHERE actor <> 'template'",
+    "replies": "SELECT count(*) FROM replies",
+    "replies of a variant": "SELECT count(*) FROM replies WHERE variant_id IS NOT NULL",
+    "votes": "SELECT count(*) FROM feedback",
+    "votes that a comparison counts": "SELECT total(up + down) FROM ratings",
+    "runs": "SELECT count(*) FROM runs",
+    "runs done": "SELECT count(*) FROM runs WHERE state = 'done'",
+}
 
 
 class Violation(AssertionError):
@@ -49,9 +68,10 @@ class ControlPlane:
 
     seed: int
     folder: Path
-    template: Path  # an empty store with its domains
+    template: Path  # the store at the beginning
     steps: int = 0
     history: list[str] = field(default_factory=list)
+    reached: Counter[str] = field(default_factory=Counter)  # what happened, by how often
 
     def run(self, steps: int = EPISODE) -> None:
         """Raises Violation, with the seed and the last events."""
@@ -67,6 +87,8 @@ class ControlPlane:
                 for _ in range(steps):
                     self._random_step()
                 self._come_to_rest()
+                self.reached += Counter({w: int(value(store.db, q)) for w, q in REACHED.items()})
+                self.reached["steps"] = self.steps
         except Violation:
             raise
         except Exception as error:
@@ -77,12 +99,16 @@ class ControlPlane:
 
     def _begin(self) -> None:
         self.person = Person(self.system)
-        self.bot: Actor = Bot(self.system)
+        self.bots: list[Actor] = []
         self.serve = Serve(self.system)
         self.workers: list[Worker] = []
         self.children: list[Child] = []
         self._restart_at: dict[str, float] = {}
         self._disk_full_until = 0.0
+        self._comparisons = ComparisonInvariants(self.system.store)
+        self._running: dict[int, dict[str, Any]] = {}
+        self._names: dict[int, str] = {}  # of adapters, at the engines
+        self._changes = -1  # to the store, when the runs were read
         self._beats: dict[tuple[int | str, ...], tuple[int, float]] = {}
         self._supervise()
 
@@ -94,17 +120,18 @@ class ControlPlane:
         world.disk.full = self._disk_full_until > world.clocks.true
         self._supervise()
         draw = rnd.random()
-        if draw < 0.84:
+        if draw < 0.88:
             self._act(rnd.choice(self._actors()))
-        elif draw < 0.92:
+        elif draw < 0.95:
             self._act(self.person)
         else:
             self._trouble()
+            self._check_domains(self.system.store.db)
         self.steps += 1
         self._check()
 
     def _actors(self) -> list[Actor]:
-        return [self.serve, self.serve, self.bot, *self.workers, *self.children]
+        return [self.serve, self.serve, *self.bots, *self.workers, *self.children]
 
     def _act(self, actor: Actor) -> None:
         if not actor.able:
@@ -113,11 +140,16 @@ class ControlPlane:
         try:
             actor.step()
         except Crash:
+            self.reached["crashes"] += 1
             self._note(f"{actor.name} crashes in a transaction")
             self._forget_lists()  # it died before it could record them
             self._kill(actor)
-        self._check_owner(actor, before)
-        self._note_beats()
+        if self._owners() is not before:
+            self._check_owner(actor, before)
+            self._note_beats()
+            self._check_domains(self.system.store.db)
+        if wrong := self._comparisons.check():
+            raise Violation(self._told(wrong))
         self._collect()
 
     def _trouble(self) -> None:
@@ -131,6 +163,7 @@ class ControlPlane:
         match kind:
             case "crash":
                 actor = rnd.choice(self._actors())
+                self.reached["crashes"] += 1
                 self._note(f"{actor.name} is killed")
                 self._kill(actor)
             case "pause":
@@ -140,6 +173,7 @@ class ControlPlane:
             case "clock":
                 step = rnd.choice([-86400, -3600, -90, 90, 3600, 86400])
                 world.clocks.wall_offset += step
+                self.reached["clock steps"] += 1
                 self._note(f"the wall clock is set by {step} s")
             case "engine":
                 engine = rnd.choice(world.engines)
@@ -147,6 +181,7 @@ class ControlPlane:
             case "disk":
                 seconds = rnd.uniform(1, 40)
                 self._disk_full_until = world.clocks.true + seconds
+                self.reached["full disks"] += 1
                 self._note(f"the disk is full for {seconds:.0f} s")
             case "commit":
                 world.disk.crash_before_commit = rnd.random() < 0.5
@@ -261,8 +296,9 @@ class ControlPlane:
         """`understudy up` starts a process that has ended again."""
         now = self.system.world.clocks.true
         self._collect()
-        if self.bot.dead:
-            self.bot = Bot(self.system)
+        self.bots = [bot for bot in self.bots if not bot.dead]
+        while len(self.bots) < BOTS:
+            self.bots.append(Bot(self.system))
         if self.serve.dead and self._due("serve", now):
             self.serve = Serve(self.system)
         while self.supervised and len(self.workers) < 2:
@@ -278,15 +314,18 @@ class ControlPlane:
     # -- what must hold ----------------------------------------------------------------------
 
     def _owners(self) -> dict[int, dict[str, Any]]:
-        found = self.system.store.db.query("SELECT * FROM runs WHERE state = 'running'")
-        return {r["id"]: r for r in found}
+        """The running runs; the same object as before if nothing in the store has changed."""
+        db = self.system.store.db
+        if db.conn.total_changes != self._changes:
+            self._changes = db.conn.total_changes
+            self._running = {r["id"]: r for r in db.query(RUNNING)}
+        return self._running
 
     def _check_owner(self, actor: Actor, before: dict[int, dict[str, Any]]) -> None:
         """A run that is under way is changed by its owner alone; by others only when the owner has
         been silent for too long, or to cancel it."""
-        after = {r["id"]: r for r in self.system.store.db.query("SELECT * FROM runs")}
         for run_id, was in before.items():
-            now = after[run_id]
+            (now,) = self.system.store.db.query("SELECT * FROM runs WHERE id = ?", [run_id])
             if now == was or self._owns(actor, was):
                 continue
             silent = self._silence(run_id, was["worker"], was["attempts"])
@@ -308,6 +347,13 @@ class ControlPlane:
 
     def _check(self) -> None:
         db = self.system.store.db
+        self._check_recorded_adapters(db)
+        self._check_hung_engines(db)
+        if self.steps % 50 == 0:
+            self._check_acknowledged(db)
+
+    def _check_domains(self, db: Any) -> None:
+        """A domain has at most one of what it may have only one of."""
         for table, what in (
             ("adapters WHERE state = 'live'", "live adapters"),
             ("runs WHERE state IN ('queued', 'running')", "open runs"),
@@ -316,19 +362,16 @@ class ControlPlane:
             sql = f"SELECT domain_id FROM {table} GROUP BY domain_id HAVING count(*) > 1"
             if value(db, sql) is not None:
                 raise Violation(self._told(f"a domain has two {what}"))
-        self._check_recorded_adapters(db)
-        self._check_hung_engines(db)
-        if self.steps % 20 == 0:
-            self._check_acknowledged(db)
         sql = "SELECT 1 FROM adapters WHERE state = 'live' AND removal_asked_at IS NOT NULL"
         if value(db, sql) is not None:
             raise Violation(self._told("a live adapter was removed"))
 
     def _check_hung_engines(self, db: Any) -> None:
         """An engine that hangs does not count as ready."""
-        ready = {replica.name for replica in placements.ready(db)}
         for number, engine in enumerate(self.system.world.engines):
-            if self.serve.notices_hang(number) and engine.name in ready:
+            if not self.serve.notices_hang(number):
+                continue
+            if engine.name in {replica.name for replica in placements.ready(db)}:
                 raise Violation(self._told(f"{engine.name} hangs and counts as ready"))
 
     def _check_recorded_adapters(self, db: Any) -> None:
@@ -339,27 +382,34 @@ class ControlPlane:
             if engine.listed is None:
                 continue
             for placement in placements.placements_on(db, engine.name):
-                adapter = registry.by_id(db, placement.adapter_id)
-                if placement.state != "loaded" or adapter.served_name in engine.listed:
+                if placement.state != "loaded":
                     continue
-                if adapter.served_name not in engine.held:
-                    raise Violation(
-                        self._told(f"{adapter.name} is recorded as held by {engine.name}")
-                    )
+                name = self._served_name(db, placement.adapter_id)
+                if name not in engine.listed and name not in engine.held:
+                    raise Violation(self._told(f"{name} is recorded as held by {engine.name}"))
         self._forget_lists()
+
+    def _served_name(self, db: Any, adapter_id: int) -> str:
+        """It never changes, and it is looked up after each step."""
+        if adapter_id not in self._names:
+            self._names[adapter_id] = registry.by_id(db, adapter_id).served_name
+        return self._names[adapter_id]
 
     def _forget_lists(self) -> None:
         for engine in self.system.world.engines:
             engine.listed = None
 
     def _check_acknowledged(self, db: Any) -> None:
+        words = dict(db.execute(SAID).fetchall())
         for reply_id, text in self.system.said.items():
-            if conversations.exchange(db, reply_id)[1] != text:
+            if words.get(reply_id) != text:
                 raise Violation(self._told(f"the words of {reply_id} are lost"))
+        thumbs = {(reply, person): up for reply, person, up in db.execute(RATED).fetchall()}
         for (reply_id, person), up in self.system.rated.items():
-            thumb = feedback.live(db, reply_id, person, "thumb")
-            if thumb is None or thumb.value != float(up):
+            if thumbs.get((reply_id, person)) != float(up):
                 raise Violation(self._told(f"the thumb of {person} under {reply_id} is lost"))
+        if wrong := self._comparisons.check_ratings():
+            raise Violation(self._told(wrong))
 
     def _come_to_rest(self) -> None:
         world, store = self.system.world, self.system.store
@@ -432,28 +482,33 @@ class ControlPlane:
 
 
 def template(folder: Path) -> Path:
-    """An empty store with the domains, to copy for each episode."""
+    """A store with the domains, to copy for each episode. Each has a live adapter and two
+    candidates."""
     path = folder / "template.db"
     path.unlink(missing_ok=True)
     with Store(path) as store:
         with store.write() as db:
-            for name in DOMAINS:
-                domains.create(db, name)
+            for name, policy, live in zip(DOMAINS, POLICIES, (1, 1, 2), strict=True):
+                domain = domains.create(db, name)
+                policies.set_policy(db, domain, policy, "template")
+                for version in range(1, 4):
+                    register(db, domain, version, state="candidate")
+                registry.promote(db, registry.get(db, f"{name}@{live}"), "template")
             db.execute("DELETE FROM lease_clock")
         store.db.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return path
 
 
-def simulate(first_seed: int, steps: int, folder: Path) -> int:
-    """Run episodes, one seed after the other, until there were `steps` steps; returns how many
-    steps there were. Raises Violation."""
+def simulate(first_seed: int, steps: int, folder: Path) -> Counter[str]:
+    """Run episodes, one seed after the other, until there were `steps` steps; returns what they
+    reached, the number of steps among it. Raises Violation."""
     logging.disable(logging.ERROR)
     try:
-        empty, done, seed = template(folder), 0, first_seed
-        while done < steps:
-            episode = ControlPlane(seed, folder, empty)
+        begun, done, seed = template(folder), Counter[str](), first_seed
+        while done["steps"] < steps:
+            episode = ControlPlane(seed, folder, begun)
             episode.run()
-            done, seed = done + episode.steps, seed + 1
+            done, seed = done + episode.reached, seed + 1
         return done
     finally:
         logging.disable(logging.NOTSET)

@@ -14,6 +14,7 @@ from sqlite_utils import Database
 from data.adapters import files as adapters_files
 from data.adapters.registry import BASE_SERVED_NAME
 from data.bases import digest
+from data.experiments import experiments, policies
 from data.store import clock, lease_clock
 from data.store.db import Store, StoreFull
 from serving.adapters import sync, zero_adapter
@@ -167,10 +168,15 @@ class World:
         put(adapters_files, "check_unchanged", lambda *_: None)
         put(zero_adapter, "ensure", lambda settings, **_: settings.adapters_path / "zero")
         put(digest, "of_base", lambda _: {})
+        for module in (experiments, policies):  # of salts
+            put(module, "secrets", self)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._patch.undo()
+
+    def token_hex(self, nbytes: int) -> str:
+        return self.random.randbytes(nbytes).hex()
 
     def _at(self, url: str) -> SimulatedEngine:
         return next(e for e in self.engines if url.startswith(e.url))

@@ -76,6 +76,9 @@ def test_invalid_comparisons_are_refused(
             experiments.start(db, domain, a, stranger, "cli:ann")
         with pytest.raises(Conflict, match="helpdesk@3 was rejected"):
             experiments.start(db, domain, a, bad, "cli:ann")
+        db.execute("UPDATE adapters SET state = 'evaluating' WHERE id = ?", [bad.id])
+        with pytest.raises(Conflict, match="helpdesk@3 is still being evaluated"):
+            experiments.start(db, domain, a, bad, "cli:ann")
         for share in (0.0, 1.0, -1.0, 2.0):
             with pytest.raises(Invalid, match="between 0 and 100%"):
                 experiments.start(db, domain, a, b, "cli:ann", share=share)
