@@ -46,6 +46,7 @@ class ScriptedEngine:
     port: int = 0
     script: Callable[[dict[str, Any]], Script] = field(default=lambda asked: WELL)
     asked: list[dict[str, Any]] = field(default_factory=list)
+    sent: int = 0  # bytes that the kernel has taken
 
     @property
     def url(self) -> str:
@@ -64,6 +65,7 @@ class ScriptedEngine:
             async for piece in self._pieces(self.script(asked), writer):
                 writer.write(piece)
                 await writer.drain()
+                self.sent += len(piece)
         except (OSError, asyncio.IncompleteReadError):
             pass  # the bot has heard enough
         finally:

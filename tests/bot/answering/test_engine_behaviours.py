@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from bot.answering import circuit_breaker
+from data.adapters import registry
 from data.conversations import conversations
 from tests.bot.answering.scripted_engine import (
     EVENTS,
@@ -288,6 +290,52 @@ def test_what_an_engine_may_do(bot: Bot, engine: ScriptedEngine, line: Line) -> 
         assert time.monotonic() - began < line.well_s + SLOW_MACHINE_S, again.error
         time.sleep(0.1)
     assert recorded(bot) == ("done", "All well.", "stop")
+
+
+def test_an_endless_line_is_read_no_further_than_its_bound(
+    bot: Bot, engine: ScriptedEngine
+) -> None:
+    """64 MB of it once stood still for everybody, for as long as they took to read."""
+    engine.script, engine.sent = lambda asked: answer(W0) + [BIG] * 32, 0
+    seen = ask(bot)
+    engine.script = lambda asked: WELL
+    wait_until(lambda: ask(bot).text == "All well.", "the engine to be well", 40)
+    assert seen.text == "w0"
+    assert MIDDLE in seen.error
+    assert engine.sent < 32 << 20, "it was read to the end"
+
+
+@pytest.mark.parametrize("what", ["null", "a number", "no choices", "choices null"])
+def test_an_answer_of_another_shape_falls_back_and_opens_the_circuit(
+    bot: Bot, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """The adapter that was live before answers; after three failures the live one is let alone."""
+    monkeypatch.setattr(circuit_breaker, "FIRST_PAUSE_S", 60.0)
+    second, first = registry.list_adapters(bot.store.db, bot.domain)
+
+    def say(asked: dict[str, Any]) -> Script:
+        if asked["model"] == second.served_name:
+            return answer(data(json.dumps(SHAPES[what])), *END)
+        before = chunk("before", "stop") | {"model": first.served_name}
+        return answer(before, "[DONE]")
+
+    engine.script = lambda asked: answer(chunk("w", "stop") | {"model": asked["model"]}, "[DONE]")
+    wait_until(lambda: ask(bot).text == "w", "the engine to be well", 40)
+    bot.write(lambda db: registry.promote(db, second, "cli:test"))
+    try:
+        engine.script, asked = say, len(engine.asked)
+        for _ in range(5):
+            assert ask(bot) == Seen("before", "", "stop")
+            assert recorded(bot) == ("done", "before", "stop")
+            reply = bot.replies()[-1]
+            assert (reply.adapter_id, reply.instead_of) == (first.id, second.id)
+        models = [each["model"] for each in engine.asked[asked:]]
+        assert models.count(second.served_name) == circuit_breaker.ADAPTER_LIMIT
+        assert models.count(first.served_name) == 5
+    finally:
+        engine.script = lambda asked: WELL
+        bot.write(lambda db: registry.promote(db, first, "cli:test"))
+        bot.write(lambda db: db.execute("UPDATE replicas SET generation = generation + 1"))
 
 
 def test_no_question_is_lost_to_an_address_that_a_redirect_names(
