@@ -3,12 +3,12 @@
     python benchmarks/chaos.py --seconds 600 --seed 1
 
 Runs `understudy up` with the pocket base model. People ask over HTTP and vote; an admin promotes,
-rolls back, tunes, cancels and removes; backups are made (`people.py`). Meanwhile random processes
-get SIGKILL, or SIGSTOP and later SIGCONT, `understudy up` itself among them, and crowds ask at once
-(`trouble.py`). What must hold all the time and at the end is in `invariants.py`. Then the trouble
-ends, and the system has to come to rest by itself: every adapter held, no run open, every question
-answered. The exit code is 1 if anything did not hold. The same seed draws the same trouble; which
-process it hits depends on the times.
+rolls back, compares, tunes, cancels and removes; backups are made (`people.py`). Meanwhile random
+processes get SIGKILL, or SIGSTOP and later SIGCONT, `understudy up` itself among them, and crowds
+ask at once (`trouble.py`). What must hold all the time and at the end is in `invariants.py`. Then
+the trouble ends, and the system has to come to rest by itself: every adapter held, no run open,
+every question answered. The exit code is 1 if anything did not hold. The same seed draws the same
+trouble; which process it hits depends on the times.
 """
 
 import argparse
@@ -149,8 +149,13 @@ class Chaos:
         while True:
             with contextlib.suppress(UnderstudyError, sqlite3.Error):
                 self.always.check(self.store.db)
+            await asyncio.to_thread(self._check_engines)
             await asyncio.to_thread(self.always.check_processes)
             await asyncio.sleep(LOOK_S)
+
+    def _check_engines(self) -> None:
+        with contextlib.suppress(UnderstudyError, sqlite3.Error):
+            self.always.check_held(self.store.db)
 
     async def _rest(self) -> None:
         """Wait until the system has been well for a while; people go on asking."""
@@ -294,6 +299,8 @@ def _report(chaos: Chaos, up: Up, wrong: list[str], seconds: float, seed: int) -
         "longest_gap_s": round(chaos.askers.longest_gap_s, 1),
         "votes": len(chaos.askers.votes),
         "moves": did["promotions and roll-backs"],
+        "comparisons": len(chaos.always.compared),
+        "held_checks": chaos.always.held,
         "backups": did["backups"],
         **{f"runs_{state}": value(db, sql, [state]) for state in states},
         "engine_starts": sum(r.generation for r in placements.replicas(db)),

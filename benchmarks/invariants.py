@@ -1,6 +1,8 @@
 """What must hold in a store, whatever happens to the processes that write it."""
 
+import json
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,30 +11,62 @@ from typing import Any
 from load import Asked
 from sqlite_utils import Database
 
+from data.adapters import placements, registry
 from data.conversations import conversations
 from data.feedback import feedback
 from data.store.db import rows
 from data.store.errors import NotFound
 
 NOTICE_S = 60.0
+RUNNING = "SELECT id FROM experiments WHERE state = 'running'"
 
 
 @dataclass
 class Always:
-    """Checked all the time: one live version and one open run a domain, one process a run."""
+    """Checked all the time: one live version, one open run and one running comparison a domain, one
+    process a run; and what is recorded as held is held by the engine, or soon not recorded."""
 
     home: Path
     broken: set[str] = field(default_factory=set)
+    compared: set[int] = field(default_factory=set)  # comparisons that were seen to run
+    held: int = 0  # how often an engine was asked for an adapter that is recorded as held
     _both: dict[str, float] = field(default_factory=dict)  # run -> since when two processes do it
+    _missing: dict[tuple[str, int, str], float] = field(default_factory=dict)  # since when
 
     def check(self, db: Database) -> None:
         for table, what in (
             ("adapters WHERE state = 'live'", "live adapters"),
             ("runs WHERE state IN ('queued', 'running')", "open runs"),
+            ("experiments WHERE state = 'running'", "running comparisons"),
         ):
             sql = f"SELECT domain_id FROM {table} GROUP BY domain_id HAVING count(*) > 1"  # noqa: S608
             for found in rows(db, sql):
                 self.broken.add(f"domain {found['domain_id']} has two {what}")
+
+        self.compared |= {r["id"] for r in rows(db, RUNNING)}
+
+    def check_held(self, db: Database) -> None:
+        """Ask each ready engine what it holds. It may have forgotten an adapter a moment ago; by
+        `NOTICE_S` that is noticed, and recorded."""
+        now, missing = time.monotonic(), set()
+        for replica in placements.ready(db):
+            recorded = {
+                registry.by_id(db, p.adapter_id).served_name
+                for p in placements.placements_on(db, replica.name)
+                if p.state == "loaded"
+            }
+            try:
+                url = f"{replica.url}/v1/models"
+                with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our engine's
+                    listed = {card["id"] for card in json.load(answer)["data"]}
+            except (OSError, ValueError):
+                continue  # it is paused or has just ended
+            self.held += len(recorded & listed)
+            missing |= {(replica.name, replica.generation, name) for name in recorded - listed}
+        self._missing = {each: self._missing.get(each, now) for each in missing}
+        for (replica_name, _, name), since in self._missing.items():
+            if now - since > NOTICE_S:
+                self.broken.add(f"{name} is recorded as held by {replica_name}, and it is not")
 
     def check_processes(self) -> None:
         """One that has lost its run may take a while to notice, and to end."""

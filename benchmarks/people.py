@@ -24,12 +24,14 @@ from data.adapters import placements, registry
 from data.adapters.registry import Adapter
 from data.config.settings import Settings
 from data.domains import Domain
+from data.experiments import experiments
 from data.people import identities
 from data.runs import runs
 from data.store.db import Store, sqlite3
 from data.store.errors import UnderstudyError
 
 RATE = 3.0  # questions a second
+COMPARED_S = 8.0  # a comparison
 CROWD = 100  # questions of a flood, at once
 NAMES = 40
 VOTES = 0.5  # the share of the answers that somebody votes on
@@ -130,7 +132,7 @@ class Askers:
 
 @dataclass
 class Admin:
-    """Promotes, rolls back, tunes, cancels and removes over HTTP, and makes backups."""
+    """Promotes, rolls back, compares, tunes, cancels and removes over HTTP, and makes backups."""
 
     settings: Settings
     store: Store
@@ -169,7 +171,7 @@ class Admin:
             act = draw.choice(
                 [
                     *[self._promote, self._promote, self._roll_back, self._tune, self._tune],
-                    *[self._cancel, self._remove],
+                    *[self._cancel, self._remove, self._compare, self._compare],
                 ]
             )
             with contextlib.suppress(UnderstudyError, sqlite3.Error):  # the store is locked
@@ -223,6 +225,32 @@ class Admin:
             if now != name:
                 self.wrong.append(f"{path} was acknowledged, and {now} is live")
             self.register.may_answer(self.words.name, name)
+
+    async def _compare(self) -> None:
+        """Compare the live adapter with the one before it, for a while."""
+        live, other = self._live(), registry.previous_live(self.store.db, self.words.id)
+        if other is None or other.name == live:
+            return
+        self.register.may_answer(self.words.name, live, other.name)
+        body = {"domain": self.words.name, "a": live, "b": other.name, "people": "anyone"}
+        begun = await self._post("/v1/experiments", body)
+        until = time.monotonic() + COMPARED_S
+        while time.monotonic() < until or self._comparing():  # whether or not it was acknowledged
+            await asyncio.sleep(0.5)
+            for number in self._comparing() if time.monotonic() >= until else ():
+                await self._post(f"/v1/experiments/{number}/stop")
+        if begun is not None:  # else it may still be carried out, late
+            self.did["comparisons"] += 1
+            self.register.may_answer(self.words.name, live)
+
+    def _comparing(self) -> list[int]:
+        """The running comparisons. A store that is locked for a moment is asked again."""
+        for _ in range(600):
+            with contextlib.suppress(UnderstudyError, sqlite3.Error):
+                found = experiments.list_experiments(self.store.db, self.words)
+                return [e.id for e in found if e.state == "running"]
+            time.sleep(0.1)
+        raise RuntimeError("The store stays locked.")
 
     def _live(self) -> str:
         found = registry.live(self.store.db, self.words.id)
