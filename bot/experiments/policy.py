@@ -7,8 +7,9 @@
   every policy except `advise`. With several candidates, the whole comparison ends.
 - With a broken split, the results mean nothing: the decision is to advise.
 - Where anyone counts (`data/experiments/counted_people.py`), people may be invented, so their
-  ratings promote and end nothing: the decision is to advise. Failures and answer times are measured
-  by the service itself, so these guardrails still end the comparison.
+  ratings promote and end nothing: the decision is to advise. So do their answer times, because who
+  invents people also chooses what these ask: short answers of one variant, and long ones of the
+  other. Nobody can choose that an answer fails, so that guardrail still ends the comparison.
 - If a person has to act, the decision is to advise.
 """
 
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 
 from bot.experiments.stats import Comparison, Results
 from data.experiments.decisions import Action
-from data.experiments.metrics import METRICS, RATING
+from data.experiments.metrics import FAILED, RATING
 from data.experiments.policies import Rules
 
 UNVERIFIED = " Verified people alone do not say so yet, so the policy leaves it to you."
@@ -54,7 +55,7 @@ def verdict(
         return _advise(best, results, "When they do, it goes live. Promote it at once")
     if harmful:
         advice = "End the comparison, so that nobody gets it any longer."
-        doubt = UNVERIFIED if invented and rules.may_roll_back else ""
+        doubt = UNVERIFIED if invented and _ends(harmful[0], rules, invented=False) else ""
         return PolicyVerdict("advise", harmful[0].label, f"{harmful[0].sentence}{doubt} {advice}")
     if best is not None:
         how = "Promote it" if promotable else "Apply its settings to the deployment"
@@ -78,7 +79,7 @@ def _advise(best: Comparison, results: Results, how: str, doubt: str = "") -> Po
 def _ends(candidate: Comparison, rules: Rules, invented: bool) -> bool:
     """Whether the policy ends a comparison because of this candidate. `invented`: whether people
     can invent the others who judge it."""
-    if invented and not METRICS[candidate.reason].defect:
+    if invented and candidate.reason != FAILED:
         return False
     if candidate.reason != RATING:  # a guardrail
         return rules.policy != "advise"

@@ -8,7 +8,7 @@ identities as they like, from as many addresses.
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import count
 
 import pytest
@@ -21,6 +21,7 @@ from data.domains import Domain
 from data.experiments import assignments, experiments, policies
 from data.experiments.counted_people import People
 from data.experiments.decisions import Decision
+from data.experiments.design import ExperimentDesign
 from data.experiments.experiments import Experiment, VariantSpec
 from data.experiments.metrics import default_bounds
 from data.feedback import feedback
@@ -122,6 +123,7 @@ def invented(attack: Attack) -> Iterator[list[tuple[str, str]]]:
 
 WORSE = {"A": 0.7, "B": 0.6}
 BETTER = {"A": 0.5, "B": 0.9}
+EQUAL = {"A": 0.7, "B": 0.7}
 WHO_AND_WHERE: list[tuple[People, bool]] = [  # whose ratings count; whether the honest are verified
     ("verified", True),
     ("anyone", True),
@@ -169,3 +171,35 @@ def test_what_anonymous_people_say_is_suggested_as_soon_as_if_it_were_done() -> 
     actions = (*AUTOMATIC, "advise")
     suggested = outcome("anyone", NOBODY, BETTER, 0, verified=False, actions=actions)
     assert suggested == ("advise", done[1])
+
+
+@pytest.mark.parametrize("people", ["verified", "anyone"])
+def test_no_attack_rolls_back_by_slow_questions_that_invented_people_ask(people: People) -> None:
+    """On B alone, and verified people still decide when they see the same."""
+    with Store(":memory:") as store, store.write() as db:
+        domain = domains.create(db, "helpdesk")
+        specs = [VariantSpec(given.adapter(db, domain, state)) for state in ("live", "candidate")]
+        policies.set_policy(db, domain, "auto", "cli:root")
+        terms = asdict(ExperimentDesign(people=people, expected_people=300))
+        begun = experiments.begin(db, domain, specs, "cli:root", terms=terms)
+        db.execute("UPDATE experiments SET salt = 'salt'")
+        comparison = Comparison(db, domain, experiments.get(db, begun.id), random.Random(0), EQUAL)
+
+        def ask(person: str, address: str, slow: bool) -> None:
+            comparison.rate(person, address)
+            db.execute(
+                "UPDATE replies SET latency_us = iif(variant_id = :b AND :slow, 20, 1) * 1000000 "
+                "WHERE person = :person",
+                {"b": begun.variants[1].id, "slow": slow, "person": person},
+            )
+
+        for n in range(HONEST):
+            ask(f"slack:T1/U{n}", "", slow=False)
+            ask(f"web:bad{n}", f"192.0.2.{n}", slow=True)
+        made = comparison.decision()
+        assert made is None or made.action == "advise"
+        for n in range(HONEST):
+            ask(f"slack:T1/V{n}", "", slow=True)
+        made = comparison.decision()
+        assert made is not None
+        assert made.action == "roll back"

@@ -146,6 +146,17 @@ def test_where_anyone_counts_failures_still_end_a_comparison_and_corrections_do_
     assert policy.verdict(results(*cells, people="anyone"), Rules("auto")).action == "advise"
 
 
+def test_where_anyone_counts_answer_times_are_only_a_suggestion() -> None:
+    """Whoever invents people chooses what they ask, and so how long the answers take."""
+    slow = [replace(side(0.7), sums={**side(0.7).sums, "slow": s}) for s in CORRECTED]
+    assert policy.verdict(results(*slow), Rules("auto")).action == "roll back"
+    for name in POLICIES:
+        found = results(*slow, people="anyone")
+        made = policy.verdict(found, Rules(name))
+        assert (made.action, made.variant, found.state) == ("advise", "B", "unhealthy")
+        assert (policy.UNVERIFIED in made.sentence) == (name != "advise")
+
+
 CORRECTED = (equal_weight_sums(PEOPLE, 0, 0), equal_weight_sums(PEOPLE, 160, 160))
 
 
