@@ -74,8 +74,10 @@ def key_user(key_id: int, user: str | None = None) -> str:
 
 
 def normalised(person: str) -> str:
-    """The same id in its one spelling."""
-    prefix, _, rest = person.strip().partition(":")
+    """The same id in its one spelling; what is no id stays as it is."""
+    prefix, colon, rest = person.strip().partition(":")
+    if not colon:
+        return person
     if prefix == "http":
         key, _, name = rest.partition("/")
         name = normalised_name(name)

@@ -92,6 +92,7 @@ def test_unknown_marks_and_keys_are_refused(store: Store) -> None:
         ("user:\u0130", "user:i\u0307"),
         ("web:0aB1", "web:0aB1"),
         ("cli:Ann", "cli:Ann"),
+        ("Ann", "Ann"),
     ],
 )
 def test_an_id_has_one_spelling(spelt: str, person: str) -> None:
