@@ -10,8 +10,8 @@ from data.domains import AnswerMode, Domain
 from data.search.search import Method, SearchResult
 
 # The least similarity of an answerable question, where the confidence is not known. By the shipped
-# encoder, .62 would answer all golden questions of the demo domain and all near-worded ones of the
-# benchmarks' workshop, and 0 to 3% of their off-topic ones; the confidence does the same and
+# encoder, .62 would answer all golden questions of the demo domain, 98% of the near-worded ones of
+# the benchmarks' workshop, and 0 to 3% of their off-topic ones; the confidence does the same and
 # answers more questions in other words (benchmarks/RESULTS.md). By words, .4 declines 93% of the
 # off-topic questions and 2% of the demo's golden ones.
 DECLINE_BELOW: dict[Method, float] = {"encoder": 0.62, "words": 0.4}

@@ -412,7 +412,10 @@ def _surest(
             for candidate in chosen:
                 of_fact.setdefault(candidate.fact, candidate.score)
             similarity = float(similar[chosen[0].fact][vectors.BOTH, query])
-            likely.append((calibration.confidence(similarity, list(of_fact.values())), query))
+            sure = calibration.confidence(similarity, list(of_fact.values()))
+            if query != follow_ups.ALONE:
+                sure = max(sure - follow_ups.MIXED_COUNTS_LESS, 0.0)
+            likely.append((sure, query))
     if likely:
         best, query = max(likely, key=lambda each: each[0])
         return query, best

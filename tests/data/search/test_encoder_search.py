@@ -365,6 +365,22 @@ def test_a_pair_of_a_conversation_is_found_by_what_the_conversation_is_about(
     assert fact(search, domain, "Is the workshop open on Sundays?") == "sundays"
 
 
+def test_what_only_the_conversation_makes_sure_counts_for_less(
+    store: Store, domain: Domain, search: PairSearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store.write() as db:
+        given.approved(db, domain, HOURS, PRICE, PARKING)
+    earlier = [Message("user", "Do you sell bicycle chains?"), Message("assistant", "Yes.")]
+
+    def confidence() -> float:
+        return search.find(domain, "What do you want for it?", earlier).confidence or 0.0
+
+    lessened = confidence()
+    monkeypatch.setattr("data.search.follow_ups.MIXED_COUNTS_LESS", 0.0)
+
+    assert confidence() == pytest.approx(lessened + 0.05, abs=1e-3)
+
+
 def test_a_follow_up_is_searched_with_the_question_before_it(
     store: Store, domain: Domain, search: PairSearch
 ) -> None:
