@@ -20,7 +20,7 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -103,6 +103,10 @@ class Sampling:
     seed: int | None = None
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
+    top_k: int = 0  # 0: all tokens
+    min_p: float = 0.0
+    logit_bias: Mapping[str, float] | None = None  # by token id
+    response_format: Mapping[str, Any] | None = None  # as in vLLM's API
 
 
 @dataclass(frozen=True)
@@ -322,14 +326,18 @@ def _request(
         "max_tokens": sampling.max_tokens,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
-        "top_k": 0,
-        "min_p": 0.0,
+        "top_k": sampling.top_k,
+        "min_p": sampling.min_p,
         "repetition_penalty": 1.0,
         "presence_penalty": sampling.presence_penalty,
         "frequency_penalty": sampling.frequency_penalty,
     }
     if sampling.stop:
         body["stop"] = sampling.stop
+    if sampling.logit_bias:
+        body["logit_bias"] = sampling.logit_bias
+    if sampling.response_format:
+        body["response_format"] = sampling.response_format
     if sampling.seed is not None:
         body["seed"] = sampling.seed
     if begun:

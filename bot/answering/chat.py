@@ -38,7 +38,7 @@ from data.pairs.reply_sources import Source
 from data.search import layout
 from data.search.search import PairSearch
 from data.store.db import Store, StoreBusy, StoreFull
-from data.store.errors import Unavailable, UnderstudyError
+from data.store.errors import Invalid, Unavailable, UnderstudyError
 from serving.client import AdapterMissing, EngineClient, PromptTooLong
 
 __all__ = [
@@ -200,7 +200,11 @@ class Chat:
             except (GeneratorExit, asyncio.CancelledError):
                 await self._close(ask, writing, "partial" if self.stopping else "cancelled")
                 raise
-            except PromptTooLong:
+            except Invalid as error:
+                if not (isinstance(error, PromptTooLong) or ask.constrained):
+                    with contextlib.suppress(UnderstudyError):  # report the first error
+                        await self._close(ask, writing, "failed", error)
+                    raise
                 await self._take_back(ask, writing)
                 raise
             except Exception as error:
@@ -285,8 +289,8 @@ class Chat:
             await asyncio.wait({recorded}, timeout=FIRST_TRY_S)
 
     async def _take_back(self, ask: Ask, writing: Writing) -> None:
-        """Remove a question that is too long from the store: that is the caller's error, and no
-        answer of the adapter that was to answer."""
+        """Remove a question that is too long, or has a schema that the engine refuses, from the
+        store: that is the caller's error, and no answer of the adapter that was to answer."""
         if writing.plan is not None:
             removed = self._recorded(ask, lambda db: recording.take_back(db, ask), until=GIVE_UP_S)
             await asyncio.wait({removed}, timeout=FIRST_TRY_S)

@@ -53,9 +53,16 @@ def read(db: Database, ask: Ask, turns: int, *, grounded: bool = False) -> Answe
     answer never falls back to the bare base, nor does that of an ungrounded variant. Raises the
     errors of `routing.targets_for`."""
     domain, history = conversation(db, ask, turns)
-    compared = routing.variant_with_own_answers(db, domain, ask.person, ask.second_variant)
-    with_base = not grounded and compared is None
+    compared = None
+    if not ask.constrained:
+        compared = routing.variant_with_own_answers(db, domain, ask.person, ask.second_variant)
     targets = routing.targets_for(
-        db, domain, ask.person, ask.pinned, ask.second_variant, with_base=with_base
+        db,
+        domain,
+        ask.person,
+        ask.pinned,
+        ask.second_variant,
+        with_base=not grounded and compared is None,
+        with_variants=not ask.constrained,
     )
     return AnswerPlan(domain, targets, history)

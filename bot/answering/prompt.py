@@ -22,6 +22,7 @@ from serving.client import Sampling
 
 MIN_ANSWER_TOKENS = 32  # a question that leaves room for fewer is too long
 WHOLE_QUESTION = 4  # words from which on a question means something by itself
+CONSTRAINTS = ("response_format", "logit_bias")  # fields of `Sampling`
 HISTORY_BUDGET = 4  # times `max_prompt_chars`: the longest history that is ever sent
 
 
@@ -62,6 +63,12 @@ class Ask:
     quoted: Quoted = Quoted()
     address: str = ""  # the IP address of a browser; only its keyed digest is stored
     reply_id: str = field(default_factory=conversations.new_reply_id)
+
+    @property
+    def constrained(self) -> bool:
+        """Whether the caller constrains the words of the answer. Then it is written or declined,
+        never quoted, and it belongs to no comparison."""
+        return any(self.sampling.get(name) for name in CONSTRAINTS)
 
 
 class TextTooLong(Invalid):

@@ -17,8 +17,13 @@ from data.pairs.reply_sources import FoundPair, Source
 from data.search import answerable, domain_calibration
 from data.search.search import PairSearch, Reference, SearchResult
 from data.store.db import Store
+from data.store.errors import Invalid
 
 MAX_QUOTED = 600  # characters of a thread or file that are searched with
+
+
+class NotPlain(Invalid):
+    """The domain gives no answers in the form that the caller wants."""
 
 
 class ReferenceFinder:
@@ -46,7 +51,12 @@ class ReferenceFinder:
             return Grounds(
                 domain, _again(sources), sources, 0.0, may_quote=False, may_decline=False
             )
-        said = small_talk.reply(ask.text, domain)
+        if mode == "quote" and ask.constrained and ask.pinned is None:
+            raise NotPlain(
+                f"{domain.name} gives approved answers word for word (`[answers] mode`), so an "
+                "answer can have no other form."
+            )
+        said = "" if ask.constrained else small_talk.reply(ask.text, domain)
         if said and ask.pinned is not None:
             return None  # whoever pins an adapter wants to see what it says
         earlier: Sequence[Message] = () if said else history
@@ -68,7 +78,7 @@ class ReferenceFinder:
         )
         approved = {s.pair_id for s in sources}  # one may have been rejected since the search
         kept = tuple(r for r in found.references if r.pair_id in approved)
-        may_quote = ask.pinned is None and ask.second_variant is None
+        may_quote = ask.pinned is None and ask.second_variant is None and not ask.constrained
         only_quote = mode == "quote" and may_quote
         return Grounds(
             domain,
@@ -95,7 +105,7 @@ def _conversation(
     """The domain and the earlier turns, and the variant that answers if it does so in its own
     way."""
     domain, history = plan.conversation(db, ask, turns)
-    if ask.pinned is not None:
+    if ask.pinned is not None or ask.constrained:
         return domain, history, None
     compared = routing.variant_with_own_answers(db, domain, ask.person, ask.second_variant)
     return domain, history, compared

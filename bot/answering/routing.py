@@ -105,11 +105,12 @@ def targets_for(
     second_variant: str | None = None,
     *,
     with_base: bool = True,
+    with_variants: bool = True,
 ) -> Targets:
     """The target that should answer `person` now, followed by its fallbacks. `second_variant` is
     the label of the variant that gives the second of two blinded answers; it has no fallback.
     Without `with_base`, the bare base is neither the default nor a fallback: it answers only as a
-    variant of a comparison.
+    variant of a comparison. Without `with_variants`, comparisons play no part.
 
     Raises NoEngine when no replica is ready, and NoAdapter when only the bare base could answer.
     For a pinned adapter, raises Invalid when it belongs
@@ -122,7 +123,7 @@ def targets_for(
     base = Target(None, ready)
     if pinned is not None:
         return (base if pinned == f"{domain.name}@base" else _pinned(db, domain, pinned, held),)
-    experiment = experiments.running(db, domain.id)
+    experiment = experiments.running(db, domain.id) if with_variants else None
     if second_variant is not None:
         return (_second_target(db, experiment, second_variant, ready, held),)
     targets = []

@@ -456,6 +456,8 @@ class Writing:
         first = self._interruptions[0]
         if isinstance(error, WrongAdapter):
             raise error
+        if self._ask.constrained:  # the form would begin anew in the middle
+            raise first
         too_often = len(self._interruptions) > MAX_RESUMES
         if self.plan is None or too_often or not isinstance(error, FAILURES):
             raise first

@@ -26,6 +26,7 @@
 - `request_body`: the limit of a body, and its compression with gzip
 - `request_ids`: the caller's `X-Request-ID` and `traceparent`, or an id of ours
 - `request_path`: a path without the prefix of a proxy, and without a slash at its end
+- `response_format`: answers as JSON
 - `response_request`: the fields that `POST /v1/responses` accepts
 - `responses`: `POST /v1/responses`, OpenAI's newer API
 - `runs`: `/v1/runs`: queue, read and cancel tuning runs

@@ -17,7 +17,7 @@ from bot.answering.side_by_side import BlindedAnswer
 from bot.api import auth, completion_request, relay
 from bot.api.answer_sources import grounds_as_json
 from bot.api.completion_request import ChatRequest
-from bot.api.completions import Completions
+from bot.api.completions import Completions, is_refusal
 from bot.api.problems import BadField
 from bot.service import Service
 
@@ -55,14 +55,16 @@ class Answers:
                 receive, side_by_side.answer(service.chat, service.store, ask, turns)
             )
             blinded = len(answers) > 1
-            body = {"object": "list", "data": [_as_json(a, blinded) for a in answers]}
+            body = {"object": "list", "data": [_as_json(request, a, blinded) for a in answers]}
             await _send(send, body, completion_request.ignored_header(request))
         except relay.CallerDisconnected:
             log.info("The caller disconnected before the answers were complete")
 
 
-def _as_json(answer: BlindedAnswer, blinded: bool) -> dict[str, Any]:
+def _as_json(request: ChatRequest, answer: BlindedAnswer, blinded: bool) -> dict[str, Any]:
     body: dict[str, Any] = {"id": answer.started.reply_id, "content": answer.text}
+    if is_refusal(request, answer.started):
+        body |= {"content": None, "refusal": answer.text}
     if not blinded:
         body["adapter"] = answer.started.adapter or None
         body["history_dropped"] = answer.started.history_dropped

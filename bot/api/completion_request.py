@@ -19,12 +19,14 @@ from pydantic import (
 
 from bot.api import inert_fields
 from bot.api.problems import BadField, first_fault
+from bot.api.response_format import ResponseFormat
 from data.conversations.conversations import Message
 from data.store.errors import Invalid
 
 MAX_USER = 256
 
 Word = Annotated[str, Field(max_length=MAX_USER)]
+TokenId = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
 Stop = Annotated[str, Field(min_length=1, max_length=256)]
 
 
@@ -64,10 +66,6 @@ class ChatMessage(StrictModel):
 class StreamOptions(StrictModel):
     include_usage: bool = Field(default=False, description="Send the token counts last.")
     include_obfuscation: bool = Field(default=False, description="Accepted and not used.")
-
-
-class ResponseFormat(StrictModel):
-    type: Literal["text"]
 
 
 class AnswerOptions(StrictModel):
@@ -115,6 +113,17 @@ class ChatRequest(AnswerRequest):
     top_p: Annotated[float, Field(gt=0, le=1)] | None = Field(
         default=None, description="Nucleus sampling: the probability mass to sample from."
     )
+    top_k: Annotated[int, Field(ge=-1, le=100_000)] | None = Field(
+        default=None, description="Sample from so many tokens. `0` or `-1`: from all."
+    )
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=None,
+        description="Leave out tokens that are less likely than this share of the likeliest one.",
+    )
+    logit_bias: (
+        Annotated[dict[TokenId, Annotated[float, Field(ge=-100, le=100)]], Field(max_length=300)]
+        | None
+    ) = Field(default=None, description="Token ids, and what is added to their logits.")
     stop: Annotated[list[Stop], BeforeValidator(_listed), Field(max_length=4)] | None = Field(
         default=None, description="One text, or up to four."
     )
@@ -141,12 +150,17 @@ class ChatRequest(AnswerRequest):
         default=None, description="Accepted and not used."
     )
     response_format: ResponseFormat | None = Field(
-        default=None, description="Only `text` is supported."
+        default=None, description="Answers as JSON: `json_object`, or `json_schema` with a schema."
     )
     understudy: AnswerOptions = Field(
         default=AnswerOptions(), description="Options that OpenAI's API does not have."
     )
     n: Literal[1] | None = Field(default=None, description="Only one completion is supported.")
+
+    @property
+    def as_json(self) -> bool:
+        """Whether the answer must be JSON."""
+        return self.response_format is not None and self.response_format.type != "text"
 
 
 def ignored_header(request: AnswerRequest) -> list[tuple[bytes, bytes]]:
@@ -219,5 +233,9 @@ def sampling(request: ChatRequest, context_tokens: int) -> dict[str, Any]:
         "seed": request.seed,
         "presence_penalty": request.presence_penalty,
         "frequency_penalty": request.frequency_penalty,
+        "top_k": max(0, request.top_k) if request.top_k is not None else None,
+        "min_p": request.min_p,
+        "logit_bias": request.logit_bias or None,
+        "response_format": request.response_format and request.response_format.for_engine,
     }
     return {name: value for name, value in settings.items() if value is not None}

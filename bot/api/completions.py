@@ -48,7 +48,8 @@ class Completions:
         "answer, word for word), `declined` or `small_talk`; only a generated answer has an "
         "adapter. `sources` are the approved pairs that the answer rests on, each with `pair_id`, "
         "`prompt`, `approved_by`, `approved_at` and `similarity`; `references_sent` says whether "
-        "the model was given them. `nearest` are the questions to ask instead of a declined one. "
+        "the model was given them. `nearest` are the questions to ask instead of a declined one; "
+        "if the answer had to be JSON, the words of a declined one are the message's `refusal`. "
         "`confidence` is the probability that the best source answers the question (null where it "
         "is not known), and `uncertain` marks an answer that may well not be the right one. "
         "`history_dropped` is the number of earlier messages that were left out, the oldest first, "
@@ -80,7 +81,7 @@ class Completions:
         usage = request.stream_options is not None and request.stream_options.include_usage
         limit_s = self._service.settings.bot.answer_timeout_s
         more = completion_request.ignored_header(request)
-        await relay.stream(scope, send, events, Chunks(request.model, usage), limit_s, more)
+        await relay.stream(scope, send, events, Chunks(request, usage), limit_s, more)
 
     async def understand(self, secret: str, body: bytes) -> tuple[ChatRequest, Ask]:
         """The parsed request and its question."""
@@ -138,8 +139,8 @@ class Chunks:
 
     content_type = b"text/event-stream; charset=utf-8"
 
-    def __init__(self, model: str, include_usage: bool) -> None:
-        self._model = model
+    def __init__(self, request: ChatRequest, include_usage: bool) -> None:
+        self._request = request
         self._include_usage = include_usage
         self._head: dict[str, Any] = {}
         self._before = self._after = b""
@@ -149,13 +150,14 @@ class Chunks:
             "id": started.reply_id,
             "object": "chat.completion.chunk",
             "created": int(time.time()),
-            "model": self._model,
+            "model": self._request.model,
         }
         usage = b',"usage":null' if self._include_usage else b""
         self._before = (
             b"data: "
             + orjson.dumps(self._head)[:-1]
-            + b',"choices":[{"index":0,"delta":{"content":'
+            + b',"choices":[{"index":0,"delta":{"%s":'
+            % (b"refusal" if is_refusal(self._request, started) else b"content")
         )
         self._after = b'},"logprobs":null,"finish_reason":null}]' + usage + b"}\n\n"
         first = {"role": "assistant", "content": ""}
@@ -180,7 +182,12 @@ class Chunks:
 
 
 def _completion(request: ChatRequest, started: Started, text: str, ended: Ended) -> dict[str, Any]:
-    message = {"role": "assistant", "content": text, "refusal": None}
+    refused = is_refusal(request, started)
+    message = {
+        "role": "assistant",
+        "content": None if refused else text,
+        "refusal": text if refused else None,
+    }
     return {
         "id": started.reply_id,
         "object": "chat.completion",
@@ -190,6 +197,12 @@ def _completion(request: ChatRequest, started: Started, text: str, ended: Ended)
         "usage": usage_of(ended),
         "understudy": about(started),
     }
+
+
+def is_refusal(request: ChatRequest, started: Started) -> bool:
+    """Whether the words of a declined question stand in `refusal`, as in OpenAI's API, because
+    whoever wants JSON would take them for it."""
+    return request.as_json and started.outcome == "declined"
 
 
 def _choice(**more: Any) -> dict[str, Any]:

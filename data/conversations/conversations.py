@@ -65,6 +65,7 @@ class Reply:
     uncertain: bool = False  # the answer was given, and may well not be the one
     layout: int = 0  # of the references in the prompt; 0: none were sent
     opened_at: int = 0  # by the clock of leases
+    constrained: bool = False  # the caller constrained its words: JSON, or a bias of tokens
 
 
 def new_reply_id() -> str:
@@ -164,6 +165,7 @@ def ask(
     similarity: float | None = None,
     confidence: float | None = None,
     uncertain: bool = False,
+    constrained: bool = False,
 ) -> None:
     """Record a question and open its reply, in state `streaming`. `text`: None to keep only the
     reply, without the words."""
@@ -186,6 +188,7 @@ def ask(
         similarity=similarity,
         confidence=confidence,
         uncertain=int(uncertain),
+        constrained=int(constrained),
         status="streaming",
         created_at=now,
         opened_at=lease_us(db),

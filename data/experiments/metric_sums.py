@@ -158,7 +158,7 @@ def answers_sql(metrics: Mapping[str, Metric]) -> str:
     return f"""
 WITH replaced AS MATERIALIZED (
     SELECT person, count(*) AS fallbacks FROM replies
-    WHERE instead_of = :adapter AND variant_id IS NULL AND domain_id = :domain
+    WHERE instead_of = :adapter AND variant_id IS NULL AND constrained = 0 AND domain_id = :domain
     AND status <> 'streaming' AND created_at BETWEEN :began AND :ended GROUP BY person
 ), answers AS (
     SELECT r.person, {values}

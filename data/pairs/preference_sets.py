@@ -28,7 +28,7 @@ JUDGED = """
 SELECT r.id AS reply_id, avg(f.value) > 0.5 AS liked
 FROM feedback f JOIN replies r ON r.id = f.reply_id
 WHERE r.domain_id = ? AND r.status = 'done' AND r.finish_reason = 'stop'
-  AND r.outcome = 'generated'
+  AND r.outcome = 'generated' AND r.constrained = 0
   AND f.kind = 'thumb' AND f.live = 1 AND f.counts = 1
   AND NOT EXISTS (SELECT 1 FROM opt_outs o WHERE o.person = f.person OR o.person IN
     (SELECT e.person FROM replies e WHERE e.conversation_id = r.conversation_id))

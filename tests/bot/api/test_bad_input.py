@@ -34,6 +34,12 @@ def error_of(answer: httpx.Response) -> dict[str, Any]:
     return dict(body["error"])
 
 
+BIG_SCHEMA = {
+    "type": "json_schema",
+    "json_schema": {"name": "big", "schema": {"description": "x" * 40_000}},
+}
+
+
 @pytest.mark.parametrize(
     ("change", "param"),
     [
@@ -68,12 +74,17 @@ def error_of(answer: httpx.Response) -> dict[str, Any]:
         ({"stop": ["a", "b", "c", "d", "e"]}, "stop"),
         ({"stop": ""}, "stop"),
         ({"seed": 2**70}, "seed"),
-        ({"response_format": {"type": "json_object"}}, "response_format.type"),
+        ({"response_format": {"type": "xml"}}, "response_format.type"),
+        ({"response_format": {"type": "json_schema"}}, "response_format"),
+        ({"response_format": BIG_SCHEMA}, "response_format.json_schema"),
+        ({"top_k": 1.5}, "top_k"),
+        ({"min_p": 2}, "min_p"),
+        ({"logit_bias": {"1": 101}}, "logit_bias.1"),
         ({"stream_options": {"include_usage": True}}, "stream_options"),
         ({"tools": [{"type": "function"}]}, "tools"),
         ({"chat_template": "{{ x }}"}, "chat_template"),
         ({"lora_path": "../../etc"}, "lora_path"),
-        ({"logit_bias": {"1": 1}}, "logit_bias"),
+        ({"logit_bias": {"word": 1}}, "logit_bias.word.[key]"),
     ],
 )
 def test_a_wrong_field_is_named(bot: Bot, change: dict[str, Any], param: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import signal
@@ -16,6 +17,7 @@ from data.adapters import placements, registry
 from data.adapters.registry import BASE_SERVED_NAME, Adapter
 from data.store.clock import now_us
 from data.store.db import insert
+from data.store.errors import Invalid
 from serving.adapters.sync import held_adapters
 from serving.client import EngineClient, EngineDown, PromptTooLong, Sampling, StreamCut
 from serving.engine import files, liveness
@@ -300,3 +302,44 @@ def _generated(engine: RunningEngine) -> float:
 
 def _running(engine: RunningEngine) -> float:
     return _metric(engine, "vllm:num_requests_running")
+
+
+async def test_an_answer_follows_a_schema(client, engine, endless):
+    """The grammar, not the adapter, decides: this one would never end by itself."""
+    schema = {
+        "type": "object",
+        "properties": {"kind": {"enum": ["run", "pair"]}, "sure": {"type": "boolean"}},
+        "required": ["kind", "sure"],
+        "additionalProperties": False,
+    }
+    form = {"type": "json_schema", "json_schema": {"name": "thing", "schema": schema}}
+    for name in (BASE_SERVED_NAME, endless):
+        sampling = Sampling(60, response_format=form)
+        stream = client.stream(engine.url, name, QUESTION, sampling, "test")
+        chunks = [chunk async for chunk in stream]
+        said = json.loads("".join(chunk.text for chunk in chunks))
+        assert said["kind"] in ("run", "pair")
+        assert said["sure"] in (True, False)
+        assert chunks[-1].finish_reason == "stop"
+
+
+async def test_any_json_begins_with_a_bracket(client, engine, endless):
+    sampling = Sampling(12, response_format={"type": "json_object"})
+    stream = client.stream(engine.url, endless, QUESTION, sampling, "test")
+    assert "".join([chunk.text async for chunk in stream]).lstrip().startswith("{")
+
+
+async def test_a_schema_that_is_not_one_is_refused(client, engine):
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "nothing"}}}
+    sampling = Sampling(12, response_format=form)
+    with pytest.raises(Invalid):
+        await anext(client.stream(engine.url, BASE_SERVED_NAME, QUESTION, sampling, "test"))
+
+
+async def test_a_bias_forbids_a_token(client, engine, pair):
+    name = pair[0].served_name
+    plain = [c.text async for c in client.stream(engine.url, name, QUESTION, Sampling(1), "test")]
+    bias = {str(token): -100.0 for token in range(300)}
+    biased = Sampling(1, logit_bias=bias)
+    other = [c.text async for c in client.stream(engine.url, name, QUESTION, biased, "test")]
+    assert other != plain
