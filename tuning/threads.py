@@ -34,6 +34,11 @@ def number(settings: Settings) -> int:
     return settings.tuning.threads or os.cpu_count() or 1
 
 
+def beside_an_engine(settings: Settings) -> int:
+    """The threads of a run while engines answer."""
+    return settings.tuning.threads or max(1, number(settings) // 2)
+
+
 def environment(settings: Settings) -> dict[str, str]:
     """The environment of a run's process. A policy that is set for this process stays."""
     threads = str(number(settings))
@@ -51,7 +56,7 @@ class YieldingProgress:
         self._reporter = reporter
         self._store = store
         self._most = number(settings)
-        self._fewest = self._most if settings.tuning.threads else max(1, self._most // 2)
+        self._fewest = beside_an_engine(settings)
         self._now = self._most
         self._looked = 0.0
         self._training = False

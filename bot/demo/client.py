@@ -1,7 +1,8 @@
 """A small HTTP client that sends the same requests as `curl` or an OpenAI client."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,10 +74,18 @@ class Client:
 
     async def wait_until_healthy(self, timeout_s: float) -> None:
         """Wait until /health reports that the service is ready."""
-        for _ in range(int(timeout_s / 0.2)):
+        await self._wait_for(lambda status: status == 200, timeout_s)
+
+    async def wait_until_listening(self, timeout_s: float) -> None:
+        """Wait until the bot responds, even if it has no engine yet."""
+        await self._wait_for(lambda _: True, timeout_s)
+
+    async def _wait_for(self, ready: Callable[[int], bool], timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
             try:
                 async with self.session.get(self.address + "/health") as response:
-                    if response.status == 200:
+                    if ready(response.status):
                         return
             except aiohttp.ClientError:
                 pass  # not listening yet

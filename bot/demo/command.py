@@ -68,6 +68,8 @@ def _stay(home: Path, port: int, base: str) -> None:
     began = time.monotonic()
     set_up = stage.prepare(home, port, stage.free_port(), console, base)
     try:
+        stage.start(set_up)
+        asyncio.run(show.quoted(set_up))
         adapter = stage.first_adapter(set_up)
         held = stage.wait_until_loaded(set_up, adapter)
         console.print(f"vLLM has loaded {adapter.name} in {held.load_ms:.0f} ms", highlight=False)
@@ -122,6 +124,8 @@ def _once(home: Path, port: int | None, base: str, keep: bool) -> int:
 def _loop(set_up: Any, began: float) -> dict[str, Any]:
     from bot.demo import rounds, show, stage
 
+    stage.start(set_up)
+    quoted_s = asyncio.run(show.quoted(set_up))
     adapter = stage.first_adapter(set_up)
     held = stage.wait_until_loaded(set_up, adapter)
     asyncio.run(show.side_by_side(set_up, adapter))
@@ -132,6 +136,7 @@ def _loop(set_up: Any, began: float) -> dict[str, Any]:
         "adapter_score": golden.get("f1"),
         "exact": golden.get("exact"),
         "hot_load_ms": round(held.load_ms or 0.0, 1),
+        "first_quoted_s": round(quoted_s, 1),
         "first_answer_s": round(first_answer_s, 1),
     }
     return figures | asyncio.run(rounds.run_round(set_up, adapter))

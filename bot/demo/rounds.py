@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 
 from bot.demo.client import Client, DemoAnswer
+from bot.demo.show import KNOWN
 from bot.demo.stage import NEXT_RECIPE, DemoStage, followed, key, wait_until_loaded
 from data.adapters import registry
 from data.adapters.registry import Adapter
@@ -19,9 +20,9 @@ from data.store.errors import UnderstudyError
 from data.store.lease_clock import lease_us
 
 QUESTION = "Who looks after the office plants?"
-KNOWN = "What is an adapter?"
 BETTER = "Mira from the platform team looks after the office plants; write to her in #plants."
 PEOPLE = 12
+STREAMS = 2  # at once, while the next adapter is trained and loaded
 
 
 async def run_round(stage: DemoStage, first: Adapter) -> dict[str, Any]:
@@ -82,7 +83,7 @@ async def _retrain(
     refusal = await _refused(admin, "/v1/runs", {"domain": stage.domain.name})
     _check("already" in refusal, "A second retrain was not refused while the first one was open.")
     done = asyncio.Event()
-    streaming = [asyncio.create_task(_stream_until(done, stage, member, n)) for n in range(3)]
+    streaming = [asyncio.create_task(_stream_until(done, stage, member, n)) for n in range(STREAMS)]
     try:
         second = await asyncio.to_thread(followed, stage, queued["id"])
         held = await asyncio.to_thread(wait_until_loaded, stage, second)
@@ -138,13 +139,16 @@ async def _compare(
     body = {"domain": stage.domain.name, "a": first.name, "b": second.name}
     begun = await admin.call("POST", "/v1/experiments", body)
     answers: dict[str, list[DemoAnswer]] = {}
-    for person in range(PEOPLE):
-        answer = await member.ask(stage.domain.name, QUESTION, user=f"person-{person}")
-        again = await member.ask(stage.domain.name, "What is a pair?", user=f"person-{person}")
-        _check(answer.adapter == again.adapter, f"person-{person} was moved to another variant.")
+
+    async def take_part(person: str) -> None:
+        answer = await member.ask(stage.domain.name, QUESTION, user=person)
+        again = await member.ask(stage.domain.name, "What is a pair?", user=person)
+        _check(answer.adapter == again.adapter, f"{person} was moved to another variant.")
         answers.setdefault(answer.adapter, []).append(answer)
         thumb = "up" if answer.adapter == second.name else "down"
         await member.call("POST", "/v1/feedback", {"reply_id": answer.reply_id, "thumb": thumb})
+
+    await asyncio.gather(*(take_part(f"person-{number}") for number in range(PEOPLE)))
     _check(
         set(answers) == {first.name, second.name}, f"Only these adapters answered: {set(answers)}."
     )

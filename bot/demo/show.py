@@ -1,5 +1,7 @@
 """The demo for a person: answers side by side, the scores, and what to try next."""
 
+import asyncio
+import time
 from collections.abc import Sequence
 
 import aiohttp
@@ -13,9 +15,29 @@ from bot.demo.client import Client
 from bot.demo.stage import EXAMPLE, DemoStage, key
 from data.adapters.registry import Adapter
 from data.pairs import datasets
+from data.store.errors import UnderstudyError
 
+KNOWN = "What is an adapter?"
 QUESTIONS = 5
 SIDE_BY_SIDE = 60  # characters of a terminal from which on answers stand side by side
+
+
+async def quoted(stage: DemoStage) -> float:
+    """Ask a question before anything is trained; returns the seconds since the demo began when its
+    answer, the nearest approved one, was there. Raises UnderstudyError when none comes."""
+    async with aiohttp.ClientSession() as session:
+        client = Client(session, stage.address, key(stage, "demo", "member"))
+        await client.wait_until_listening(60)
+        answer = await client.ask(stage.domain.name, KNOWN)
+    if not answer.sources:
+        raise UnderstudyError(f"“{KNOWN}” was not answered from the pairs: “{answer.text}”.")
+    seconds = time.monotonic() - stage.began
+    stage.console.print(
+        f"[green]✓[/green] {seconds:.0f} s, nothing is trained yet: “{KNOWN}” -> “{answer.text}” "
+        f"({answer.outcome}; source: {answer.sources[0]})",
+        highlight=False,
+    )
+    return seconds
 
 
 async def side_by_side(stage: DemoStage, adapter: Adapter) -> None:
@@ -23,11 +45,17 @@ async def side_by_side(stage: DemoStage, adapter: Adapter) -> None:
     async with aiohttp.ClientSession() as session:
         client = Client(session, stage.address, key(stage, "demo", "member"))
         await client.wait_until_healthy(60)
-        lines = []
-        for question in held_out(stage, adapter):
-            base = await client.ask(f"{stage.domain.name}@base", question)
-            tuned = await client.ask(adapter.name, question)
-            lines.append((question, base.text, tuned.text))
+        asked = held_out(stage, adapter)
+        models = (f"{stage.domain.name}@base", adapter.name)
+        answers = await asyncio.gather(
+            *(
+                client.ask(model, question, f"reader-{number}")
+                for number, question in enumerate(asked)
+                for model in models
+            )
+        )
+    texts = iter([answer.text for answer in answers])
+    lines = [(question, next(texts), next(texts)) for question in asked]
     headers = ("question (not in the training data)", "bare base", adapter.name)
     stage.console.print(answers_table(headers, lines, stage.console.width))
     stage.console.print(f"[b]{adapter.name}[/b]: {scores.sentence(adapter)}")

@@ -41,18 +41,19 @@ NO_HISTORY = (
 POCKET = 'model = "pocket" '
 MARGIN = "margin = 0.02 "
 WIDER_MARGIN = "margin = 0.1  "  # so small a model forgets a little with each retrain
-# The two passes over the pairs that a real base gets do not teach it nine of ten of them.
+# The few passes over the pairs that a real base gets do not teach it nine of ten of them.
 FEWER_REPEATS = (
     "repeats = 0.3                 # share of its own pairs that an adapter must repeat\n"
 )
 START_TIMEOUT_S = 300
-# A real base model takes about a second for a step on a CPU, so the demo makes two passes over the
-# pairs, with twice the rank and the rate of the defaults (benchmarks/RESULTS.md). The next run
-# learns one answer; most of each step repeats what the adapter knows.
+# A real base model takes one to two seconds for a step on a CPU. So the demo makes one and a half
+# passes over the pairs, with twice the rank and four times the rate of the defaults
+# (benchmarks/RESULTS.md). The next run learns one answer; most of each step repeats what is known.
 FIRST_RECIPE = {
-    "learning_rate": 2e-3, "rank": 32, "alpha": 64, "batch_size": 8, "epochs": 2, "evaluations": 4,
+    "learning_rate": 4e-3, "rank": 32, "alpha": 64, "batch_size": 8, "epochs": 1.5, "dropout": 0.0,
+    "evaluations": 2,
 }  # fmt: skip
-NEXT_RECIPE = {"learning_rate": 5e-4, "epochs": 12, "evaluations": 4, "replay_share": 0.75}
+NEXT_RECIPE = {"learning_rate": 1e-3, "epochs": 12, "evaluations": 2, "replay_share": 0.75}
 
 
 @dataclass
@@ -62,6 +63,7 @@ class DemoStage:
     supervisor: Supervisor
     console: Console
     domain: Domain
+    began: float  # time.monotonic()
 
     @property
     def address(self) -> str:
@@ -98,6 +100,7 @@ def prepare(
     """Create the folder with its settings, the store, and the demo domain with its pairs. Adds the
     base model to the folder if it is one that can be added. Raises Conflict when the folder belongs
     to a demo with another base model."""
+    began = time.monotonic()
     home.mkdir(parents=True, exist_ok=True)
     file = home / FILE_NAME
     if not file.exists():  # keep the file of an earlier demo, which may have been edited
@@ -130,7 +133,7 @@ def prepare(
         f"Domain [b]{domain.name}[/b]: {approved} facts about Understudy itself, in {home}"
     )
     supervisor = Supervisor(settings, log_folder=home / "logs", environ=environ)
-    return DemoStage(settings, store, supervisor, console, domain)
+    return DemoStage(settings, store, supervisor, console, domain, began)
 
 
 def named(base: str) -> str:
@@ -154,16 +157,24 @@ def _add_base(settings: Settings, file: Path, base: str) -> None:
         raise Unavailable(f"The base model {base} could not be added; the reason is shown above.")
 
 
-def first_adapter(stage: DemoStage) -> Adapter:
-    """Train `helpdesk@1` and make it live, or return the live adapter of an earlier demo."""
+def start(stage: DemoStage) -> None:
+    """Start the bot, the engine and the worker. Unless an earlier demo has made an adapter, the
+    worker begins to train one."""
+    stage.supervisor.start("bot")  # quotes approved answers until an adapter is live
     stage.supervisor.start("serve")  # vLLM starts while the adapter is being trained
-    found = registry.live(stage.store.db, stage.domain.id)
+    if registry.live(stage.store.db, stage.domain.id) is None and _candidate(stage) is None:
+        _requested(stage)
     stage.supervisor.start("worker")
+
+
+def first_adapter(stage: DemoStage) -> Adapter:
+    """Wait until `helpdesk@1` is trained, and make it live; or return the live adapter of an
+    earlier demo."""
+    found = registry.live(stage.store.db, stage.domain.id)
     if found is None:
-        made = _candidate(stage) or tune(stage)
+        made = _candidate(stage) or followed(stage, _requested(stage).id)
         with stage.store.write() as db:
             found = admin.promote(db, stage.domain, made.name, ACTOR)
-    stage.supervisor.start("bot")
     return found
 
 
@@ -173,14 +184,13 @@ def _candidate(stage: DemoStage) -> Adapter | None:
     return next((a for a in made if a.state == "candidate"), None)
 
 
-def tune(stage: DemoStage) -> Adapter:
-    """Queue a run, or find the open one of an interrupted demo, and follow it to its end."""
+def _requested(stage: DemoStage) -> runs.Run:
+    """The open run, also that of an interrupted demo, or a new one."""
     with stage.store.write() as db:
         newest = runs.recent(db, stage.domain, limit=1)
         open_run = newest[0] if newest and newest[0].open else None
         recipe = stage.recipe(FIRST_RECIPE)
-        run = open_run or runs.request(db, stage.domain, ACTOR, recipe=recipe)
-    return followed(stage, run.id)
+        return open_run or runs.request(db, stage.domain, ACTOR, recipe=recipe)
 
 
 def followed(stage: DemoStage, run_id: int) -> Adapter:

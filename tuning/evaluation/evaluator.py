@@ -3,15 +3,19 @@ questions.
 
 The engine that will serve the adapter answers, if one is running. Losses always come from the
 trainer's model: it is the candidate, the base with the adapter disabled, or the live adapter when
-that one is loaded instead.
+that one is loaded instead. They are measured while the engine answers, which takes as long.
 """
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
+
+import torch
 
 from data.adapters import placements
 from data.adapters.registry import Adapter
@@ -19,6 +23,7 @@ from data.bases import digest
 from data.config.settings import Settings
 from data.runs.phases import Phase
 from data.store.db import Store
+from tuning import threads
 from tuning.evaluation import engine_client, generation
 from tuning.evaluation.eval_sets import EvalQuestion, EvalSets, SetName
 from tuning.evaluation.examination import Examination, Kind
@@ -29,9 +34,14 @@ from tuning.progress import ProgressReporter
 
 log = logging.getLogger(__name__)
 
+Result = TypeVar("Result")
 ModelName = Literal["candidate", "live", "base"]
 NOTHING_FURTHER = Examination()
 LIVE = "live"  # name of the live adapter on the trainer's model
+
+
+# of each set and model; and of the candidate and the bare base on training pairs
+_Losses = tuple[Mapping[SetName, Mapping[ModelName, list[Loss]]], tuple[list[Loss], list[Loss]]]
 
 
 @dataclass(frozen=True)
@@ -79,6 +89,13 @@ class Evaluator:
     def evaluate(self, adapter: Adapter) -> EvalResults:
         """Evaluate the registered `adapter`, whose weights are in `model`, and the models that it
         is compared with, on all sets."""
+        measured = _InBackground(self._all_losses)
+        try:
+            return self._with_losses(adapter, measured)
+        finally:
+            measured.end()
+
+    def _with_losses(self, adapter: Adapter, measured: "_InBackground[_Losses]") -> EvalResults:
         why, parity, rendering = "", Parity(None, 0), engine_client.Rendering(0)
         answered_by = "the engine"
         try:
@@ -98,15 +115,24 @@ class Evaluator:
                 )  # fmt: skip
             elif parity.agreement is None:
                 parity = replace(parity, not_asked=why)
+            self._tell("measuring losses")
+            measured.result()  # the model does one thing at a time
             answers = {name: self._by_trainer(name) for name in self.eval_sets.sets}
             examined = {kind: self._examined_by_trainer(kind) for kind in self._kinds}
         parity = replace(parity, trained_in=self.base.weights)
         self._tell("measuring losses")
-        losses = {name: self._losses(name) for name in self.eval_sets.sets}
+        losses, trained_losses = measured.result()
         return EvalResults(
-            answers, losses, answered_by, why, parity, rendering, self.live,
-            self._trained_losses(), examined,
+            answers, losses, answered_by, why, parity, rendering, self.live, trained_losses,
+            examined,
         )  # fmt: skip
+
+    def _all_losses(self, beat: Callable[[], None]) -> _Losses:
+        """The losses on all sets, and those of the candidate and the bare base on training
+        pairs."""
+        torch.set_num_threads(threads.beside_an_engine(self.settings))
+        losses = {name: self._losses(name, beat) for name in self.eval_sets.sets}
+        return losses, self._trained_losses(beat)
 
     def _tell(self, detail: str) -> None:
         self.progress.phase(Phase.EVALUATING, detail)
@@ -174,10 +200,10 @@ class Evaluator:
                 answers["live"] = generation.answer(self.base, self.model, of_live)
         return answers
 
-    def _trained_losses(self) -> tuple[list[Loss], list[Loss]]:
+    def _trained_losses(self, beat: Callable[[], None]) -> tuple[list[Loss], list[Loss]]:
         def losses() -> list[Loss]:
             questions = self.eval_sets.training
-            return generation.losses(self.base, self.model, questions, self.micro_tokens)
+            return generation.losses(self.base, self.model, questions, self.micro_tokens, beat)
 
         with self._active("base"):
             bare = losses()
@@ -192,12 +218,14 @@ class Evaluator:
                 answers[who] = generation.answer(self.base, self.model, questions)
         return answers
 
-    def _losses(self, name: SetName) -> dict[ModelName, list[Loss]]:
+    def _losses(self, name: SetName, beat: Callable[[], None]) -> dict[ModelName, list[Loss]]:
         found: dict[ModelName, list[Loss]] = {}
         for who in self._models(None):
             with self._active(who):
                 questions = self.eval_sets.asked(name, live=who == "live")
-                found[who] = generation.losses(self.base, self.model, questions, self.micro_tokens)
+                found[who] = generation.losses(
+                    self.base, self.model, questions, self.micro_tokens, beat
+                )
         return found
 
     def _models(self, candidate: Adapter | None) -> dict[ModelName, Adapter | None]:
@@ -215,6 +243,33 @@ class Evaluator:
                 yield
         else:
             yield
+
+
+class _InBackground(Generic[Result]):
+    """Computes something in a thread of its own. `work` gets a function to call now and then, which
+    raises `_Ended` when nobody waits for the result any more."""
+
+    def __init__(self, work: Callable[[Callable[[], None]], Result]) -> None:
+        self._ended = threading.Event()
+        self._pool = ThreadPoolExecutor(1, "losses")
+        self._future = self._pool.submit(work, self._beat)
+
+    def result(self) -> Result:
+        """Wait for the result. Raises what the computation raised."""
+        return self._future.result()
+
+    def end(self) -> None:
+        """Give up an unfinished computation, and wait until the thread has ended."""
+        self._ended.set()
+        self._pool.shutdown()
+
+    def _beat(self) -> None:
+        if self._ended.is_set():
+            raise _Ended
+
+
+class _Ended(Exception):
+    """Nobody waits for the result."""
 
 
 @contextlib.contextmanager

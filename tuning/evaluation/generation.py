@@ -16,6 +16,7 @@ from torch.nn import functional
 from tuning.data.examples import IGNORED, Example, batches
 from tuning.evaluation.eval_sets import EvalQuestion
 from tuning.evaluation.metrics import GeneratedAnswer, Loss
+from tuning.model import shared_prefix
 from tuning.model.base_model import Base, only_positions
 from tuning.training.cross_entropy import token_losses
 
@@ -49,15 +50,20 @@ def answer(
 
 
 def losses(
-    base: Base, model: Any, questions: Sequence[EvalQuestion], micro_tokens: int
+    base: Base,
+    model: Any,
+    questions: Sequence[EvalQuestion],
+    micro_tokens: int,
+    beat: Callable[[], None] = lambda: None,
 ) -> list[Loss]:
     """The losses of the expected answers, in order. A forward pass has at most `micro_tokens`
-    padded tokens, or one question."""
+    padded tokens, or one question. `beat` is called before each pass."""
     was_training = model.training
     model.eval()
     order = sorted(range(len(questions)), key=lambda i: len(questions[i].example.ids))
     found = [Loss(0.0, 0)] * len(questions)
     for group in _groups(order, questions, micro_tokens):
+        beat()
         nats = _row_losses(base, model, [questions[i].example for i in group])
         for i, each in zip(group, nats, strict=True):
             found[i] = Loss(each, questions[i].example.trained)
@@ -121,8 +127,13 @@ def _row_losses(base: Base, model: Any, rows: list[Example]) -> list[float]:
     (batch,) = batches(rows, len(rows) * len(rows[-1].ids), base.pad_id, base.device)
     targets = batch.labels[:, 1:]
     wanted = functional.pad(targets != IGNORED, (0, 1))  # position i predicts token i + 1
-    with base.precision(), only_positions(model, wanted):
-        logits = model(input_ids=batch.ids, use_cache=False).logits  # (labelled, vocabulary)
+    common = shared_prefix.length(batch.ids, wanted) if base.shares_prefix else 0
+    with base.precision(), only_positions(model, wanted[:, common:]):
+        if common:
+            logits = shared_prefix.logits(model, batch.ids, common)
+        else:
+            logits = model(input_ids=batch.ids, use_cache=False).logits
+    # (labelled, vocabulary)
     nats = token_losses(logits, targets[targets != IGNORED])
     summed = torch.zeros(len(rows), device=base.device)
     return summed.index_add(0, wanted.nonzero()[:, 0], nats).tolist()

@@ -11,7 +11,7 @@ The choice of prompts depends only on the pairs, so the same run records the sam
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from tuning.data.examples import Example
 from tuning.data.training_set import TrainingSet
 from tuning.evaluation import generation
 from tuning.evaluation.eval_sets import EvalSets
-from tuning.model.base_model import Base
+from tuning.model.base_model import Base, only_positions
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,7 @@ KEPT = 4  # reference outputs of an adapter
 PROBES = 48  # longer outputs, compared once, during the evaluation
 PROBE_TOKENS = 24  # of each, at most
 TRIED = 16  # prompts to choose from
+ROWS = 16  # outputs whose log probabilities are computed at once
 TOKENS = 12  # of an output at most: each costs an engine one step at every load
 FEWEST = 3  # tokens; a shorter output proves nothing
 SIMILAR = 32  # tokens; prompt lengths closer than this count as equal
@@ -82,11 +83,10 @@ def probes(
     was_training = model.training
     model.eval()
     try:
-        answers = generation.generate(base, model, [e.prompt for e in chosen], PROBE_TOKENS)
-        return tuple(
-            _probe(base, model, example, answer)
-            for example, answer in zip(chosen, answers, strict=True)
-        )
+        prompts = [e.prompt for e in chosen]
+        answers = generation.generate(base, model, prompts, PROBE_TOKENS)
+        every = all_logprobs(base, model, prompts, answers)
+        return tuple(map(_probe, chosen, answers, every))
     finally:
         model.train(was_training)
 
@@ -121,25 +121,25 @@ def _try(base: Base, model: Any, examples: Sequence[Example], news: set[int]) ->
     if not examples:
         return []
     tried = []
-    answers = generation.generate(base, model, [e.prompt for e in examples], TOKENS)
-    for example, answer in zip(examples, answers, strict=True):
-        logprobs = answer_logprobs(base, model, example.prompt, answer)
+    prompts = [e.prompt for e in examples]
+    answers = generation.generate(base, model, prompts, TOKENS)
+    with model.disable_adapter():
+        likeliest = [found.argmax(-1) for found in all_logprobs(base, model, prompts, answers)]
+    every = all_logprobs(base, model, prompts, answers)
+    for example, answer, logprobs, bare in zip(examples, answers, every, likeliest, strict=True):
         sure = sure_tokens(logprobs, answer)
         if sure < FEWEST:
             continue
         kept = answer[:sure]
         mean = sum(float(logprobs[i, token]) for i, token in enumerate(kept)) / sure
-        with model.disable_adapter():
-            bare = answer_logprobs(base, model, example.prompt, kept).argmax(-1).tolist()
-        agreed = sum(a == b for a, b in zip(bare, kept, strict=True))
+        agreed = sum(a == b for a, b in zip(bare.tolist(), kept, strict=False))
         output = ReferenceOutput(example.pair_id or None, example.prompt, kept, round(mean, 6))
         tried.append(TriedPrompt(output, example.pair_id in news, agreed / sure))
     return tried
 
 
-def _probe(base: Base, model: Any, example: Example, answer: tuple[int, ...]) -> ReferenceOutput:
+def _probe(example: Example, answer: tuple[int, ...], logprobs: Tensor) -> ReferenceOutput:
     """The answer up to its first near tie, where rounding decides about the token."""
-    logprobs = answer_logprobs(base, model, example.prompt, answer)
     kept = answer[: max(1, sure_tokens(logprobs, answer, TIE))]
     mean = sum(float(logprobs[i, token]) for i, token in enumerate(kept)) / len(kept)
     return ReferenceOutput(example.pair_id or None, example.prompt, kept, round(mean, 6))
@@ -161,11 +161,33 @@ def sure_tokens(logprobs: Tensor, answer: Sequence[int], margin: float = MARGIN)
     return len(answer)
 
 
-@torch.no_grad()
 def answer_logprobs(base: Base, model: Any, prompt: Sequence[int], answer: Sequence[int]) -> Tensor:
     """Log probabilities, in nats, of all tokens at each position of `answer`: (tokens, vocabulary),
     float32."""
-    ids = torch.tensor([[*prompt, *answer]], device=base.device)
-    with base.precision():
-        logits = model(input_ids=ids, use_cache=False).logits[0]
-    return logits[len(prompt) - 1 : -1].float().log_softmax(-1)
+    (found,) = all_logprobs(base, model, [prompt], [answer])
+    return found
+
+
+def all_logprobs(
+    base: Base, model: Any, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]
+) -> Iterator[Tensor]:
+    """`answer_logprobs` of each prompt with its answer, `ROWS` of them in one pass."""
+    for start in range(0, len(prompts), ROWS):
+        some = slice(start, start + ROWS)
+        yield from _logprobs_of_batch(base, model, prompts[some], answers[some])
+
+
+@torch.no_grad()
+def _logprobs_of_batch(
+    base: Base, model: Any, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]
+) -> list[Tensor]:
+    rows = [(*prompt, *answer) for prompt, answer in zip(prompts, answers, strict=True)]
+    longest = max(map(len, rows))
+    ids = torch.full((len(rows), longest), base.pad_id)
+    wanted = torch.zeros((len(rows), longest), dtype=torch.bool)
+    for i, (prompt, row) in enumerate(zip(prompts, rows, strict=True)):
+        ids[i, : len(row)] = torch.tensor(row)
+        wanted[i, len(prompt) - 1 : len(row) - 1] = True  # position i predicts token i + 1
+    with base.precision(), only_positions(model, wanted.to(base.device)):
+        logits = model(input_ids=ids.to(base.device), use_cache=False).logits
+    return [part.float().log_softmax(-1) for part in logits.split([len(a) for a in answers])]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -17,9 +18,9 @@ from tuning.recipe.recipe import Recipe
 Maker = Callable[..., Pair]
 
 
-def question(base: Base, pair: Pair) -> EvalQuestion:
-    example = encode(pair, base.tokenizer, system_prompt="", stops=base.stops, max_length=512)
-    return EvalQuestion(example, tuple(messages(pair, "")), pair.prompt, pair.response)
+def question(base: Base, pair: Pair, system: str = "") -> EvalQuestion:
+    example = encode(pair, base.tokenizer, system_prompt=system, stops=base.stops, max_length=512)
+    return EvalQuestion(example, tuple(messages(pair, system)), pair.prompt, pair.response)
 
 
 def stirred(base: Base) -> object:
@@ -85,6 +86,43 @@ def test_losses_do_not_depend_on_how_they_are_batched(base: Base, pair: Maker) -
 
     for one, other in zip(together, alone, strict=True):
         assert math.isclose(one.nats, other.nats, rel_tol=0.02)
+
+
+def test_a_common_beginning_changes_no_loss(base: Base, pair: Maker) -> None:
+    tuned = stirred(base)
+    system = "You answer questions about the workshop, in one sentence, and nothing else. " * 3
+    texts = [f"question {i} " * (i + 1) for i in range(6)]
+    asked = [question(base, pair(text, f"answer {text}"), system) for text in texts]
+    seen: list[int] = []
+    tuned.get_input_embeddings().register_forward_pre_hook(  # type: ignore[attr-defined]
+        lambda _, args: seen.append(args[0].numel())
+    )
+
+    shared = generation.losses(base, tuned, asked, 10_000)
+    fewer = sum(seen)
+    seen.clear()
+    whole = generation.losses(replace(base, shares_prefix=False), tuned, asked, 10_000)
+
+    assert fewer < sum(seen)
+    for one, other in zip(shared, whole, strict=True):
+        assert one.tokens == other.tokens
+        assert math.isclose(one.nats, other.nats, rel_tol=0.02)
+
+
+def test_losses_that_nobody_waits_for_end_before_the_next_pass(base: Base, pair: Maker) -> None:
+    tuned, asked = stirred(base), some(base, pair)
+    passes = 0
+
+    def beat() -> None:
+        nonlocal passes
+        passes += 1
+        if passes == 2:
+            raise RuntimeError("nobody waits")
+
+    with pytest.raises(RuntimeError, match="nobody waits"):
+        generation.losses(base, tuned, asked, 1, beat)
+
+    assert passes == 2
 
 
 def test_answering_leaves_training_mode_as_it_was(base: Base, pair: Maker) -> None:

@@ -221,3 +221,20 @@ def _tuned(store: Store, settings: Settings, domain: Domain) -> registry.Adapter
     assert run is not None
     assert execute_run(store, settings, run) == ExitCode.DONE
     return registry.list_adapters(store.db)[0]
+
+
+def test_log_probabilities_do_not_depend_on_the_rest_of_a_batch(
+    loud: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = [(9, 8, 7), (5,) * 20, (6, 5)]
+    answers = [(4, 3), (8,), (7, 7, 7, 9)]
+
+    together = list(reference_outputs.all_logprobs(loud, loud.model, prompts, answers))
+    alone = [
+        reference_outputs.answer_logprobs(loud, loud.model, prompt, answer)
+        for prompt, answer in zip(prompts, answers, strict=True)
+    ]
+
+    assert [len(found) for found in together] == [2, 1, 4]
+    for one, other in zip(together, alone, strict=True):
+        assert torch.allclose(one.exp(), other.exp(), atol=0.02)
