@@ -44,6 +44,7 @@ def test_the_whole_loop(tmp_path: Path) -> None:
     last = json.loads(output.splitlines()[-1])
     assert process.returncode == 0, (last, errors[-3000:])
     assert last["ok"] is True
+    assert last["first_quoted_s"] < last["first_answer_s"]
     assert last["adapter_score"] > last["base_score"] + 0.4
     assert last["streams_during_load"] > 0
     assert set(last["compared"]) == {"helpdesk@1", "helpdesk@2"}
