@@ -58,7 +58,8 @@ MAY_IMPORT: dict[str, str] = {
     "tuning.progress tuning.recipe tuning.training",
     "tuning.data": "data tuning.model tuning.recipe",
     "tuning.training": "data tuning.data tuning.model tuning.progress tuning.recipe",
-    "tuning.evaluation": "data tuning.data tuning.model tuning.progress tuning.training",
+    "tuning.evaluation": "data tuning.data tuning.model tuning.progress tuning.threads "
+    "tuning.training",
     "tuning.adapters": "data tuning.model tuning.recipe",
     "tuning.search": "data tuning.child_process tuning.data tuning.evaluation tuning.progress "
     "tuning.recipe tuning.threads tuning.training",
