@@ -13,7 +13,7 @@ DECIDING := tuning/evaluation/gate.py tuning/training/preference_set.py \
 	data/feedback/raters.py data/feedback/rater_anomalies.py data/pairs/review_status.py \
 	data/pairs/review_queue.py data/pairs/preference_sets.py data/pairs/datasets.py
 
-.PHONY: help demo unit test test-fast test-long simulate chaos mutants check install install-gpu dev lock docs pocket bench clean
+.PHONY: help demo unit test test-fast test-long simulate chaos clients mutants check install install-gpu dev lock docs pocket bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -69,6 +69,9 @@ simulate: $(DEV) ## a million random steps of runs, engines and comparisons; STE
 
 chaos: $(DEV) ## kills, pauses and floods over the whole system, for ten minutes; DURATION (s), SEED
 	@$(BIN)/python benchmarks/chaos.py --seconds $(or $(DURATION),600) --seed $(or $(SEED),$(shell date +%s))
+
+clients: $(DEV) ## what OpenAI clients in Python, JavaScript and Java get; NAMES chooses some
+	@$(BIN)/python -m tests.bot.clients $(NAMES)
 
 mutants: $(DEV) ## which faults in MODULE=tuning/evaluation/gate.py would the tests not notice?
 	@$(BIN)/python -m tests.mutants $(MODULE) $(MUTANTS_ARGS)
