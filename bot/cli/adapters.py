@@ -125,7 +125,7 @@ def roll_back(app: App, domain: str, yes: bool) -> None:
 def _confirmed(ends: str, yes: bool) -> bool:
     """Ask the person, if there is something to confirm. Raises Abort if they do not agree."""
     if ends and not yes:
-        click.confirm(f"{ends} Go on?", abort=True, err=True)
+        terminal.confirm(f"{ends} Go on?")
     return yes or bool(ends)
 
 

@@ -152,9 +152,7 @@ def review(app: App, domain: str) -> None:
             )
             same = "approve as the [n]ewer answer to that, "
         keys = click.Choice(("a", "n", "r", "s", "q") if same else ("a", "r", "s", "q"))
-        choice = click.prompt(
-            f"  [a]pprove, {same}[r]eject, [s]kip, [q]uit", type=keys, show_choices=False
-        )
+        choice = terminal.prompt(f"  [a]pprove, {same}[r]eject, [s]kip, [q]uit", keys)
         if choice == "q":
             break
         if choice in "anr":

@@ -131,7 +131,7 @@ def forget(app: App, person: str, yes: bool, dry_run: bool, as_json: bool) -> No
         return print_json(preview) if as_json else _print_receipt(preview, "would be erased")
     if not yes:
         _print_receipt(preview, "will be erased")
-        click.confirm(f"Erase the data of {person}? This cannot be undone", abort=True, err=True)
+        terminal.confirm(f"Erase the data of {person}? This cannot be undone")
     home = app.settings.home
     done = asyncio.run(erasure.erase_person(app.store, home, person, app.actor))
     if as_json:

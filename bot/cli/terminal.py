@@ -1,4 +1,5 @@
-"""The only way to the terminal for every command: `echo`, `secho`, `console` and the log.
+"""The only way to the terminal for every command: `echo`, `secho`, `confirm`, `prompt`, `console`
+and the log.
 
 What people and models wrote can hold escape sequences. Here they become symbols, and only our own
 styles stay (`data/visible_text.py`). A test fails if a command prints in another way.
@@ -25,6 +26,17 @@ def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
 def secho(text: object = "", *, err: bool = False, nl: bool = True, **style: Any) -> None:
     """Print text in a style of `click.style`."""
     click.secho(visible(str(text)), err=err, nl=nl, **style)
+
+
+def confirm(question: str) -> None:
+    """Ask on stderr whether to go on. Raises Abort without a yes."""
+    click.confirm(visible(question), abort=True, err=True)
+
+
+def prompt(question: str, choices: click.Choice[str]) -> str:
+    """Ask for one of the choices, which the question names."""
+    chosen: str = click.prompt(visible(question), type=choices, show_choices=False)
+    return chosen
 
 
 def indented(text: str, columns: int) -> str:

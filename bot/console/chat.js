@@ -122,9 +122,9 @@ function addAnswer() {
 function finish(answer, about) {
   answer.element.setAttribute("aria-busy", "false");
   if (!answer.text.trim()) return;
-  answer.part(".note").textContent = about.note;
+  answer.part(".note").textContent = visible(about.note ?? "");
   answer.part(".note").hidden = !about.note;
-  answer.part(".adapter").textContent = about.adapter;
+  answer.part(".adapter").textContent = visible(about.adapter ?? "");
   answer.part(".adapter").hidden = !about.adapter;
   answer.part("footer").hidden = false;
   answer.part(".regenerate").hidden = about.outcome === "declined" || about.outcome === "quoted" || about.outcome === "small_talk";
@@ -159,7 +159,7 @@ function showSuggestions(answer, { suggestions, outcome }) {
       person.hidden = true;
       answer.part(".said").textContent = "Your question was passed on to the people who review answers.";
     } catch (error) {
-      answer.part(".said").textContent = error.message;
+      answer.part(".said").textContent = visible(error.message);
     }
   });
 }
@@ -177,7 +177,7 @@ function suggestion(text) {
 // `retry`: what to do on "Try again"; null if that can't help.
 function fail(answer, message, retry) {
   answer.element.setAttribute("aria-busy", "false");
-  answer.part(".problem span").textContent = message;
+  answer.part(".problem span").textContent = visible(message);
   answer.part(".problem").hidden = false;
   answer.part(".again").hidden = !retry;
   if (retry) answer.part(".again").addEventListener("click", retry, { once: true });
@@ -186,7 +186,7 @@ function fail(answer, message, retry) {
 // Puts a question into the box to be changed, with what is wrong with it.
 function compose(text, problem = "") {
   question.value = text;
-  $("refused").textContent = problem;
+  $("refused").textContent = visible(problem);
   $("refused").hidden = !problem;
   grow();
   question.focus();
@@ -282,7 +282,7 @@ async function rate(answer, thumb) {
     }
   } catch (error) {
     showThumb(answer, before);
-    answer.part(".said").textContent = error.message;
+    answer.part(".said").textContent = visible(error.message);
   }
 }
 
@@ -295,7 +295,7 @@ async function correct(answer) {
     answer.part(".said").textContent = "Thank you. A reviewer will check your answer.";
     question.focus();
   } catch (error) {
-    answer.part(".said").textContent = error.message;
+    answer.part(".said").textContent = visible(error.message);
   }
 }
 
@@ -312,7 +312,7 @@ function showTwo(answers) {
         for (const other of buttons) other.setAttribute("aria-pressed", String(other === button));
         said.textContent = "Thank you for your feedback.";
       } catch (error) {
-        said.textContent = error.message;
+        said.textContent = visible(error.message);
       }
     });
   }
@@ -329,7 +329,7 @@ function askWhetherItHelped(answer) {
         row.hidden = true;
         answer.part(".said").textContent = "Thank you.";
       } catch (error) {
-        answer.part(".said").textContent = error.message;
+        answer.part(".said").textContent = visible(error.message);
       }
     });
   }
@@ -356,7 +356,7 @@ function begin() {
 function welcome() {
   const subject = state.subjects.find((s) => s.name === $("subject").value);
   $("welcome").hidden = false;
-  $("welcome-title").textContent = subject ? `What would you like to know about ${subject.title}?` : "There are no topics to ask about yet.";
+  $("welcome-title").textContent = subject ? `What would you like to know about ${visible(subject.title)}?` : "There are no topics to ask about yet.";
   $("suggestions").replaceChildren(...(subject?.suggested_prompts ?? []).slice(0, 4).map(suggestion));
 }
 
@@ -420,7 +420,7 @@ async function goOn(conversation) {
     remember();
     question.focus();
   } catch (error) {
-    $("chats-said").textContent = error.message;
+    $("chats-said").textContent = visible(error.message);
   }
 }
 

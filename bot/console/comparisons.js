@@ -109,7 +109,7 @@ async function show() {
   const state = running ? results.state : (last?.state ?? "ended");
   $("state").textContent = capital(state === "no difference" ? "no meaningful difference" : state);
   $("state").dataset.state = state;
-  $("sentence").textContent = running ? results.sentence : ending(last);
+  $("sentence").textContent = visible(running ? results.sentence : ending(last));
   $("intervals").replaceChildren(...results.comparisons.map((c) => candidate(c, results.terms)));
   $("variants").tBodies[0].replaceChildren(...found.variants.map((v, i) => row(v, results.variants[i])));
   $("details").replaceChildren(...results.details.map((line) => element("li", line)));

@@ -29,6 +29,7 @@ from bot.slack.client.web_api import MESSAGE_GONE, Failure, Transport, WebApi, f
 from bot.slack.render import blocks
 from data.retry import Backoff, retry_async
 from data.store.errors import Forbidden, Unavailable
+from data.visible_text import visible
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -150,7 +151,7 @@ class AnswerMessage:
         self._sender = asyncio.create_task(self._keep_sending(), name=f"stream {reply_id}")
 
     def add(self, text: str) -> None:
-        self._text += text
+        self._text += visible(text)
         if not self._first_text_s and self._text.strip():
             self._first_text_s = self._api.clock.now()
         self._has_text.set()

@@ -229,4 +229,5 @@ def _retry_after_s(
 
 def _hint(domain: domains.Domain) -> str:
     example = domain.suggested_prompts[0] if domain.suggested_prompts else "How do I get started?"
-    return f"I answer questions about {domain.title}. Ask me one, for example: {example}"
+    hint = f"I answer questions about {domain.title}. Ask me one, for example: {example}"
+    return blocks.without_mentions(hint)

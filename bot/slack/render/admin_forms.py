@@ -13,6 +13,7 @@ from bot.slack.render.blocks import Block, context, escape, mention, section, sh
 from data.domains import Domain
 from data.pairs.pairs import Pair
 from data.people.roles import Role, at_least
+from data.visible_text import visible
 
 MENU, CONFIRM, EDIT, REJECT = "menu", "confirm_command", "review_edit", "review_reject"
 COMMAND = "command"  # prefix of the action ids of buttons whose value is a command
@@ -200,7 +201,8 @@ def with_older_answer(view: Block, pair_id: int, prompt: str, response: str, old
 
 def edited(where: Origin, pair: Pair) -> Block:
     """The form to edit a pair. A long text takes several inputs, see `long_text.py`."""
-    shown = [*_pieces(PROMPT, "Question", pair.prompt), *_pieces(RESPONSE, "Answer", pair.response)]
+    prompt, response = visible(pair.prompt), visible(pair.response)
+    shown = [*_pieces(PROMPT, "Question", prompt), *_pieces(RESPONSE, "Answer", response)]
     return _modal(EDIT, "Edit the pair", shown, where, submit="Approve", close="Back")
 
 
@@ -218,7 +220,7 @@ def _pieces(block_id: str, label: str, text: str) -> list[Block]:
 
 def written(view: dict[str, Any], block_id: str, before: str) -> str:
     """The edited text of a pair. `before` is the text that the form was opened with."""
-    parts = long_text.cut(before)
+    parts = long_text.cut(visible(before))
     if len(parts) == 1:
         return form_fields.typed(view, block_id)
     return long_text.joined(

@@ -43,6 +43,11 @@ def plain(text: str) -> str:
     return visible(shown[:1].upper() + shown[1:] if named else shown)
 
 
+def without_mentions(text: str) -> str:
+    """Text of people for a `sentence`, which would otherwise make its mentions real ones."""
+    return text.replace("<", "‹").replace(">", "›")
+
+
 def shorten(text: str, limit: int) -> str:
     """`text`, cut to `limit` characters with an ellipsis at the end if it is longer."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
@@ -80,7 +85,7 @@ def context(text: str) -> Block:
 
 
 def markdown(text: str) -> Block:
-    return {"type": "markdown", "text": text}
+    return {"type": "markdown", "text": visible(text)}
 
 
 def feedback(reply_id: str) -> Block:
@@ -141,7 +146,7 @@ def _button(action_id: str, text: str, value: str, style: str = "") -> Block:
 
 def answers(text: str, below: list[Block]) -> list[list[Block]]:
     """A complete answer as the blocks of one or more messages, with `below` under the last one."""
-    parts = [part.text for part in split(text, MARKDOWN) if part.text.strip()]
+    parts = [part.text for part in split(visible(text), MARKDOWN) if part.text.strip()]
     messages: list[list[Block]] = [[markdown(part)] for part in parts] or [[]]
     messages[-1] += below
     return messages

@@ -8,6 +8,8 @@ short line and cannot pass for instructions. The control tokens of chat models (
 import re
 from collections.abc import Mapping
 
+from data.visible_text import SHOWN
+
 TOKEN = re.compile(r"<([^<>]*)>")
 MAX_NAME = 60
 # ChatML, Llama 3, Phi and others | DeepSeek | Gemma | Llama 2 and Mistral
@@ -35,8 +37,8 @@ def plain_text(text: str, bot_user: str, names: Mapping[str, str]) -> str:
 
 
 def tidy_name(name: str) -> str:
-    """A display name as one short line without markup."""
-    return " ".join(re.sub(r"[<>`*_\n\r]", " ", name).split())[:MAX_NAME]
+    """A display name as one short line without markup and control characters."""
+    return " ".join(re.sub(r"[<>`*_\n\r]", " ", SHOWN.sub(" ", name)).split())[:MAX_NAME]
 
 
 def _token(token: str, bot_user: str, names: Mapping[str, str]) -> str:

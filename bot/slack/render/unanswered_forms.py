@@ -7,6 +7,7 @@ from bot.answering.unanswered_groups import UnansweredGroup
 from bot.slack.render import form_fields
 from bot.slack.render.admin_forms import Origin
 from bot.slack.render.blocks import Block, context, escape, one_line, section, shorten
+from data.visible_text import visible
 
 UNANSWERED = "unanswered"  # the form, and the prefix of its buttons' action ids
 BUTTON = re.compile(rf"^{UNANSWERED}:")
@@ -50,7 +51,7 @@ def _input(block_id: str, label: str, initial: str) -> Block:
     element: Block = {"type": "plain_text_input", "action_id": "text", "multiline": True}
     element["max_length"] = LONGEST
     if initial:
-        element["initial_value"] = shorten(initial, LONGEST)
+        element["initial_value"] = shorten(visible(initial), LONGEST)
     label_text = form_fields.plain(label)
     return {"type": "input", "block_id": block_id, "label": label_text, "element": element}
 

@@ -1,5 +1,6 @@
 """`understudy pairs`: import, review, export."""
 
+import csv
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -8,10 +9,13 @@ from typing import Any
 import pytest
 
 from data import domains
-from data.pairs import files, golden
+from data.pairs import files, golden, pairs
+from data.pairs.pairs import Draft, Turn
 from data.store import audit
 from data.store.db import Store, StoreFull
+from data.visible_text import SHOWN, visible
 from tests.bot.cli.conftest import Run, json
+from tests.hostile_texts import HOSTILE_TEXTS
 
 SEVEN = "\n".join(f'{{"prompt": "What is {n}?", "response": "It is {n}."}}' for n in range(7))
 GOOD = '{"prompt": "What is red?", "response": "A colour."}\n'
@@ -227,3 +231,35 @@ def test_an_import_that_fails_half_way_says_what_it_saved(
 
     assert result.exit_code == 1
     assert "Free some disk space. The first 2 rows of p.jsonl are done: 2 pairs" in result.output
+
+
+@pytest.mark.parametrize("status", ["approved", "all"])
+def test_no_cell_of_an_exported_csv_file_is_a_formula_or_a_control(
+    home: Path, store: Store, run: Run, status: str
+) -> None:
+    """Read as a spreadsheet does, cell by cell. An import gives the texts back."""
+    texts = [text.replace("\x00", "").strip() for text in HOSTILE_TEXTS.values()]
+    with store.write() as db:
+        domain = domains.create(db, "hostile")
+        drafts = [
+            Draft(
+                f"{text} {number}",
+                text,
+                text,
+                (Turn("user", text), Turn("assistant", text)),
+                text,
+            )
+            for number, text in enumerate(texts)
+        ]
+        pairs.add(db, domain, drafts, source="teach", status="approved")
+    file = home / "pairs.csv"
+    done = run("pairs", "export", "hostile", str(file), "--format", "csv", "--status", status)
+    assert done.exit_code == 0, done.output
+    with file.open(encoding="utf-8", newline="") as opened:
+        table = list(csv.reader(opened))
+    assert len(table) == len(texts) + 1
+    cells = [cell for row in table for cell in row]
+    assert [cell for cell in cells if cell.lstrip().startswith(tuple("=+-@＝＋－＠"))] == []
+    assert [cell for cell in cells if SHOWN.search(cell)] == []
+    back = [draft for draft in files.read(file) if isinstance(draft, Draft)]
+    assert [draft.response for draft in back] == [visible(text) for text in texts]

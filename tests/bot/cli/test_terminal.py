@@ -1,8 +1,11 @@
 """Strangers' text in the terminal: one way out, for every command."""
 
 import ast
+import io
+import re
 from pathlib import Path
 
+import click
 import pytest
 
 from bot.cli import terminal
@@ -20,19 +23,67 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_every_command_prints_in_one_way() -> None:
-    """No command calls click.echo, print or rich itself, or writes to a stream."""
+    """No command calls click.echo, click.confirm, print or rich itself, or writes to a stream."""
+    found = [
+        f"{file.name}:{printed}"
+        for file in [*ROOT.glob("bot/cli/*.py"), *ROOT.glob("bot/demo/*.py")]
+        if file.name != "terminal.py"
+        for printed in prints(file.read_text(encoding="utf-8"))
+    ]
+    assert found == []
+
+
+WAYS = ("echo", "secho", "confirm", "prompt", "echo_via_pager", "progressbar", "Console", "print")
+OURS = re.compile(r"terminal\.|(.*\.)?console\.print$|self\.")  # and the consoles that it made
+
+
+def prints(source: str) -> list[str]:
+    """Line and name of whatever prints past `terminal`, however it was imported."""
     found = []
-    for file in [*ROOT.glob("bot/cli/*.py"), *ROOT.glob("bot/demo/*.py")]:
-        if file.name == "terminal.py":
-            continue
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if not isinstance(node, ast.Call):
-                continue
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module in ("click", "rich"):
+            found += [f"{node.lineno}: {a.name}" for a in node.names if a.name in WAYS]
+        if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             stream = called.endswith(("stdout.write", "stderr.write"))
-            if stream or called in ("print", "click.echo", "click.secho", "Console"):
-                found.append(f"{file.name}:{node.lineno}: {called}")
-    assert found == []
+            named = called.rpartition(".")[2] in WAYS and not OURS.match(called)
+            if stream or named:
+                found.append(f"{node.lineno}: {called}")
+    return found
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "print('x')",
+        "click.echo('x')",
+        "click.confirm('x')",
+        "click.prompt('x')",
+        "from click import confirm",
+        "from click import prompt as ask",
+        "import click as c\nc.secho('x')",
+        "sys.stdout.write('x')",
+        "rich.console.Console()",
+    ],
+)
+def test_another_way_to_print_is_found(source: str) -> None:
+    assert prints(source)
+
+
+def test_questions_show_symbols(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    for ask in (
+        lambda: terminal.confirm(HOSTILE),
+        lambda: terminal.prompt(HOSTILE, click.Choice(["a"])),
+    ):
+        with pytest.raises(click.Abort):  # there is no input
+            ask()
+    said = capsys.readouterr()
+    assert "␛" in said.out
+    assert "␛" in said.err
+    assert visible(said.out + said.err) == said.out + said.err
 
 
 def test_the_ways_out_show_symbols(capsys: pytest.CaptureFixture[str]) -> None:
