@@ -44,4 +44,4 @@ def _log_bayes_factor(shares: Sequence[float], counts: Sequence[int], k: float) 
 def p_value(log_evidence: float) -> float:
     """The p-value for a log Bayes factor. The probability that it is ever at most alpha is at most
     alpha."""
-    return min(1.0, exp(-max(log_evidence, 0.0)))
+    return exp(-max(log_evidence, 0.0))

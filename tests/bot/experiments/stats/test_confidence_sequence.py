@@ -124,6 +124,21 @@ def test_vectorised_results_equal_single_ones() -> None:
     assert found.high[1] - found.low[1] > one.high - one.low
 
 
+def test_vectorised_results_add_up_their_own_stages() -> None:
+    stages = [(votes(60, 40), votes(70, 30)), (votes(5, 25), votes(12, 18))]
+    a, b = (sequence_side([sums(stage[n]) for stage in stages]) for n in (0, 1))
+    one = difference(a, b, 0.05, 1000)
+    many = [
+        SequenceSide(
+            *(np.stack([getattr(s, f.name), getattr(s, f.name) * 3]) for f in fields(SequenceSide))
+        )
+        for s in (a, b)
+    ]
+    found = difference(*many, 0.05, 1000)
+    for name in ("estimate", "low", "high", "error", "time"):
+        assert getattr(found, name)[0] == getattr(one, name)
+
+
 def test_one_person_never_counts_as_more_than_their_weight() -> None:
     """A hundred people whose means are all alike, with the weight of five: as five hundred."""
     alike = SequenceSide(*(np.array([x]) for x in (100, 500, 350, 2_500, 1_750, 1_225)))

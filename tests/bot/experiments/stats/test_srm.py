@@ -5,7 +5,7 @@ from math import exp, lgamma, log
 
 import pytest
 
-from bot.experiments.stats.srm import log_evidence, p_value
+from bot.experiments.stats.srm import CONCENTRATIONS, log_evidence, p_value
 
 
 def step_by_step(shares: list[float], who: list[int]) -> float:
@@ -45,6 +45,11 @@ def test_with_one_prior_it_is_the_formula_of_the_paper() -> None:
     )
     expected = lgamma(k) - lgamma(k + 10) + product_
     assert log_evidence(shares, n, (k,)) == pytest.approx(expected)
+
+
+def test_the_priors_stay_as_earlier_decisions_were_made_with_them() -> None:
+    """Decisions are recomputed; those of the first version had the last prior alone."""
+    assert CONCENTRATIONS == (10.0, 100.0, 1_000.0)
 
 
 @pytest.mark.parametrize("shares", [[0.5, 0.5], [0.95, 0.05]])

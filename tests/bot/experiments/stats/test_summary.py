@@ -23,6 +23,13 @@ def two(a: tuple[int, int], b: tuple[int, int]) -> ExperimentSums:
     return evidence([cell(votes(*a), assigned=people), cell(votes(*b), assigned=people)])
 
 
+def test_results_from_before_the_checks_have_none() -> None:
+    variant = stats.VariantResult("A", "helpdesk@1", 2, 1, 2, 0, 1, 0, 1.0)
+    assert (variant.rated, variant.failing) == (None, None)
+    comparison = stats.Comparison("B", "helpdesk@2", "collecting", "", "", {}, None, None)
+    assert comparison.lasting is None
+
+
 # States
 
 

@@ -157,9 +157,18 @@ def test_a_surplus_of_failures_counts_as_disliked(
     assert verdict(True, found, DESIGN, likes) == said
 
 
+def test_a_difference_that_could_be_exactly_zero_is_explained() -> None:
+    for sign in (1, -1):  # in numbers that are exact in binary
+        found = failing(*sorted((sign * 0.25, sign * 0.5)), sign * 0.5)
+        assert failures_explain(found, (0.5, 0.5))
+        assert not failures_explain(found, (0.49, 0.49))
+
+
 def test_without_likes_every_failure_may_have_been_liked() -> None:
     assert verdict(True, failing(0.04, 0.2, 0.039), DESIGN) == ("better", "rating")
     assert verdict(True, failing(0.04, 0.2, 0.041), DESIGN) == ("collecting", "failures")
+    assert verdict(True, failing(-0.2, -0.04, -0.039), DESIGN) == ("worse", "rating")
+    assert verdict(True, failing(-0.2, -0.04, -0.041), DESIGN) == ("collecting", "failures")
 
 
 def test_failures_are_checked_before_the_choice_of_raters() -> None:
