@@ -98,7 +98,8 @@ def design_for(
     """A design with these settings. `expected`: the number of people who will probably rate; None:
     as many as lately. Raises Invalid."""
     if expected is None:
-        expected = expected_people(db, domain.id)
+        people = settings.get("people", ExperimentDesign.people)
+        expected = expected_people(db, domain.id, people)
     return ExperimentDesign(expected_people=expected, **settings)
 
 

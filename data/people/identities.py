@@ -63,7 +63,10 @@ def is_verified(db: Database, person: str) -> bool:
     kind = kind_of(person)
     if kind in ALWAYS_VERIFIED:
         return True
-    people = value(db, "SELECT people FROM api_keys WHERE id = ?", [key_of(person)])
+    key = key_of(person)
+    if key is None:
+        return False
+    people = value(db, "SELECT people FROM api_keys WHERE id = ?", [key])
     return (kind, people) in (("key", "one"), ("key_user", "vouched"))
 
 

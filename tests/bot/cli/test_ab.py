@@ -80,7 +80,12 @@ def test_as_many_people_are_expected_as_rated_lately(run: Run, store: Store) -> 
     with store.write() as db:
         domain = domains.get(db, "art")
         for n in range(120):
-            feedback.thumb(db, given.reply(db, domain, f"web:{n}"), f"web:{n}", True)
+            person = f"slack:T1/U{n}"
+            feedback.thumb(db, given.reply(db, domain, person), person, up=True)
+        feedback.thumb(db, given.reply(db, domain, "web:1"), "web:1", up=True)
+    run("ab", "start", "art", "live", "2", "--people", "anyone")
+    assert running(store).terms["expected_people"] == 121
+    run("ab", "stop", "art")
     run("ab", "start", "art", "live", "2")
     assert running(store).terms["expected_people"] == 120
     assert running(store).terms["novelty_days"] == 7
