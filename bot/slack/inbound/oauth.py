@@ -48,8 +48,9 @@ def routes(workspaces: Workspaces) -> list[Route]:
         }
         address = urllib.parse.urljoin(slack.api_url, "/oauth/v2/authorize")
         response = RedirectResponse(f"{address}?{urllib.parse.urlencode(query)}", 302)
+        path = _cookie_path(request)
         response.set_cookie(
-            COOKIE, nonce, EXPIRES_S, path="/slack", secure=True, httponly=True, samesite="lax"
+            COOKIE, nonce, EXPIRES_S, path=path, secure=True, httponly=True, samesite="lax"
         )
         return response
 
@@ -59,16 +60,17 @@ def routes(workspaces: Workspaces) -> list[Route]:
         )
         cookie = request.cookies.get(COOKIE, "")
         if nonce is None or not hmac.compare_digest(nonce.encode(), cookie.encode()):
-            return _page(EXPIRED, 400)
+            return _page(request, EXPIRED, 400)
         code = request.query_params.get("code", "")
         if not code:
-            return _page("Nothing was installed.", 200)
+            return _page(request, "Nothing was installed.", 200)
         try:
             name = await _install(workspaces, code)
         except UnderstudyError as error:
             log.warning("An installation failed: %s", error)
-            return _page(str(error), 403 if isinstance(error, Forbidden) else 502)
-        return _page(f"Understudy is installed in {name}. Send it a message in Slack.", 200)
+            return _page(request, str(error), 403 if isinstance(error, Forbidden) else 502)
+        done = f"Understudy is installed in {name}. Send it a message in Slack."
+        return _page(request, done, 200)
 
     return [
         Route(INSTALL_PATH, install, methods=["GET"]),
@@ -76,9 +78,16 @@ def routes(workspaces: Workspaces) -> list[Route]:
     ]
 
 
-def _page(sentence: str, status: int) -> Response:
+def _cookie_path(request: Request) -> str:
+    """Where the browser sends the cookie to, also behind a proxy that shows the bot under a
+    path."""
+    return f"{getattr(request.state, 'prefix', '')}/slack"
+
+
+def _page(request: Request, sentence: str, status: int) -> Response:
     response = PlainTextResponse(sentence, status_code=status)
-    response.delete_cookie(COOKIE, path="/slack", secure=True, httponly=True, samesite="lax")
+    path = _cookie_path(request)
+    response.delete_cookie(COOKIE, path=path, secure=True, httponly=True, samesite="lax")
     response.headers["Referrer-Policy"] = "no-referrer"  # the URL contains the code
     response.headers["Cache-Control"] = "no-store"
     return response

@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 from pydantic import SecretStr
+from starlette.requests import Request
 
 from bot.answering.chat import Chat
 from bot.service import Service
@@ -204,6 +205,13 @@ async def test_an_installation_from_another_browser_is_refused(
     assert (status, page) == (400, oauth.EXPIRED)
     assert open_bot.slack.codes == {"code": "T2"}
     assert installations.list_installations(open_bot.store.db) == []
+
+
+@pytest.mark.parametrize("prefix", ["", "/bot"])
+def test_the_cookie_comes_back_behind_a_proxy_that_strips_a_path(prefix: str) -> None:
+    request = Request({"type": "http", "state": {"prefix": prefix}})
+
+    assert oauth._cookie_path(request) == f"{prefix}/slack"
 
 
 async def test_an_expired_installation_is_refused(open_bot: Bot, browser: Browser) -> None:
