@@ -107,6 +107,7 @@ class Sampling:
     min_p: float = 0.0
     logit_bias: Mapping[str, float] | None = None  # by token id
     response_format: Mapping[str, Any] | None = None  # as in vLLM's API
+    logprobs: int | None = None  # how many alternatives to tell of each token; None: tell nothing
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ class Chunk:
     finish_reason: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    logprobs: tuple[dict[str, Any], ...] = ()  # of its tokens, if they were asked for
 
 
 class EngineClient:
@@ -150,8 +152,10 @@ class EngineClient:
             parser = EventParser()
             async for piece in response.content.iter_any():
                 for event in parser.feed(piece):
-                    if text := answer.take(event):
-                        yield Chunk(text, None, *answer.counts)
+                    text = answer.take(event)
+                    logprobs = answer.logprobs if sampling.logprobs is not None else ()
+                    if text or logprobs:
+                        yield Chunk(text, None, *answer.counts, logprobs)
                     if answer.done:
                         break
                 if answer.done:
@@ -245,10 +249,12 @@ class _Answer:
         self._finish_reason: str | None = None
         self._prompt_tokens: int | None = None
         self._completion_tokens: int | None = None
+        self.logprobs: tuple[dict[str, Any], ...] = ()  # of the latest piece
 
     def take(self, data: bytes) -> str:
         """The text in one event; often there is none. Raises WrongAdapter, and EngineDown or
-        StreamCut for an event that is not part of an answer."""
+        StreamCut for an event that is not part of an answer, and Invalid for a refusal."""
+        self.logprobs = ()
         if data.strip() == b"[DONE]":
             self.done = True
             return ""
@@ -259,6 +265,8 @@ class _Answer:
             raise self.broken(NOT_AN_ANSWER) from error
         if isinstance(event, EngineError):
             message = _unquoted(event.message, self._messages)
+            if event.code == 400 and not self.begun:  # a schema is checked after the status is sent
+                raise Invalid(f"The engine refused the question: {message or 'it is not valid.'}")
             log.warning("The engine failed while it answered: %s", message)
             raise self.broken("The engine failed before it answered.")
         if event.model != self.served_name:
@@ -275,6 +283,7 @@ class _Answer:
             self._completion_tokens = event.completion_tokens
         self._finish_reason = event.finish_reason or self._finish_reason
         self.begun = self.begun or bool(event.text)
+        self.logprobs = event.logprobs
         return self._unseen(event.text) if self._shown else event.text
 
     def _is_too_much(self, text: str, tokens: int | None) -> bool:
@@ -336,6 +345,8 @@ def _request(
         body["stop"] = sampling.stop
     if sampling.logit_bias:
         body["logit_bias"] = sampling.logit_bias
+    if sampling.logprobs is not None:
+        body |= {"logprobs": True, "top_logprobs": sampling.logprobs}
     if sampling.response_format:
         body["response_format"] = sampling.response_format
     if sampling.seed is not None:

@@ -34,6 +34,7 @@ class EventOfAnswer:
     finish_reason: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    logprobs: tuple[dict[str, Any], ...] = ()  # of its tokens, in the form of OpenAI's API
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class EngineError:
     """The engine says that it failed; '' if it does not say why."""
 
     message: str
+    code: int | None = None  # as the status of a response
 
 
 def event(data: bytes) -> EventOfAnswer | EngineError:
@@ -49,7 +51,7 @@ def event(data: bytes) -> EventOfAnswer | EngineError:
     if not isinstance(found, dict):
         raise NotAnAnswer("it is not an object")
     if found.get("error") is not None:
-        return EngineError(message_of(found))
+        return EngineError(message_of(found), _code(found["error"]))
     model, choices = found.get("model"), found.get("choices")
     if not (model is None or isinstance(model, str)):
         raise NotAnAnswer("its model is not a string")
@@ -67,7 +69,41 @@ def event(data: bytes) -> EventOfAnswer | EngineError:
         raise NotAnAnswer("its text is not a string")
     if not (finish is None or isinstance(finish, str)):
         raise NotAnAnswer("its finish reason is not a string")
-    return EventOfAnswer(model, text or "", _known(finish), *counts)
+    logprobs = _logprobs(choices[0].get("logprobs"))
+    return EventOfAnswer(model, text or "", _known(finish), *counts, logprobs)
+
+
+def _logprobs(found: Any) -> tuple[dict[str, Any], ...]:
+    """The tokens of a piece, each with its log probability and the likeliest alternatives."""
+    content = found.get("content") if isinstance(found, dict) else None
+    return tuple(
+        _token(token) | {"top_logprobs": [_token(other) for other in _list(token, "top_logprobs")]}
+        for token in _list({"content": content}, "content")
+    )
+
+
+def _token(found: Any) -> dict[str, Any]:
+    token, logprob = found.get("token"), found.get("logprob")
+    if not isinstance(token, str) or not isinstance(logprob, int | float):
+        raise NotAnAnswer("a log probability is not that of a token")
+    raw = _list(found, "bytes")
+    if not all(isinstance(byte, int) and 0 <= byte < 256 for byte in raw):
+        raise NotAnAnswer("the bytes of a token are none")
+    return {"token": token, "logprob": float(logprob), "bytes": raw or None}
+
+
+def _list(found: Any, name: str) -> list[Any]:
+    value = found.get(name) if isinstance(found, dict) else None
+    if not isinstance(value or [], list) or (
+        name != "bytes" and not all(isinstance(entry, dict) for entry in value or [])
+    ):
+        raise NotAnAnswer("its log probabilities are no list")
+    return value or []
+
+
+def _code(error: Any) -> int | None:
+    code = error.get("code") if isinstance(error, dict) else None
+    return code if isinstance(code, int) else None
 
 
 def message_of(found: Any) -> str:

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from sqlite_utils import Database
@@ -39,7 +39,7 @@ from data.search import layout
 from data.search.search import PairSearch
 from data.store.db import Store, StoreBusy, StoreFull
 from data.store.errors import Invalid, Unavailable, UnderstudyError
-from serving.client import AdapterMissing, EngineClient, PromptTooLong
+from serving.client import AdapterMissing, Chunk, EngineClient, PromptTooLong
 
 __all__ = [
     "Ask",
@@ -80,9 +80,10 @@ class Started:
 
 @dataclass(frozen=True)
 class Delta:
-    """The next piece of the answer."""
+    """The next piece of the answer. It has no text only if it has log probabilities."""
 
     text: str
+    logprobs: tuple[dict[str, Any], ...] = ()  # of its tokens, if the caller wants them
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ class Ended:
     prompt_tokens: int
     completion_tokens: int
     without_quoted: bool = False  # what the question quotes did not fit and was left out
+    logprobs: tuple[dict[str, Any], ...] = ()  # of the whole answer; only from `complete`
 
 
 Event = Started | Delta | Ended
@@ -144,6 +146,7 @@ class Chat:
         """The whole answer at once. Raises what `answer` raises."""
         started: Started | None = None
         text: list[str] = []
+        logprobs: list[dict[str, Any]] = []
         async with contextlib.aclosing(self.answer(ask)) as events:
             async for event in events:
                 match event:
@@ -151,8 +154,10 @@ class Chat:
                         started = event
                     case Delta():
                         text.append(event.text)
+                        logprobs += event.logprobs
                     case Ended() if started is not None:
-                        return started, "".join(text), event
+                        ended = replace(event, logprobs=tuple(logprobs))
+                        return started, "".join(text), ended
         raise Unavailable("The answer did not end properly. Ask again.")
 
     async def answer(self, ask: Ask) -> AsyncGenerator[Event, None]:
@@ -184,19 +189,19 @@ class Chat:
                 beginning = Beginning(held=writing.may_decline)
                 async with contextlib.aclosing(writing.chunks()) as chunks:
                     async for chunk in chunks:
-                        text = beginning.add(chunk.text)
+                        delta = beginning.add(chunk)
                         if beginning.held:
                             continue
                         if not started:
                             yield _started(writing, ask)
                             started = True
-                        if text:
-                            yield Delta(text)
+                        if delta.text or delta.logprobs:
+                            yield delta
                 declined = grounds if beginning.is_unknown else None
                 if beginning.held and declined is None:
                     yield _started(writing, ask)
                     if beginning.text:
-                        yield Delta(beginning.text)
+                        yield Delta(beginning.text, beginning.logprobs)
             except (GeneratorExit, asyncio.CancelledError):
                 await self._close(ask, writing, "partial" if self.stopping else "cancelled")
                 raise
@@ -386,14 +391,16 @@ class Beginning:
     def __init__(self, *, held: bool) -> None:
         self.held = held
         self.text = ""
+        self.logprobs: tuple[dict[str, Any], ...] = ()
 
-    def add(self, text: str) -> str:
-        """The text to show now."""
+    def add(self, chunk: Chunk) -> Delta:
+        """What to show now."""
         if not self.held:
-            return text
-        self.text += text
+            return Delta(chunk.text, chunk.logprobs)
+        self.text += chunk.text
+        self.logprobs += chunk.logprobs
         self.held = layout.may_become_unknown(self.text)
-        return "" if self.held else self.text
+        return Delta("") if self.held else Delta(self.text, self.logprobs)
 
     @property
     def is_unknown(self) -> bool:

@@ -49,6 +49,8 @@ class Answers:
             request, ask = await self._completions.understand(secret, await relay.body(receive))
             if request.stream:
                 raise BadField("stream", "Answers here are not streamed; omit 'stream'.")
+            if request.logprobs:
+                raise BadField("logprobs", "Answers here have no log probabilities.")
             service = self._service
             turns = service.settings.bot.history_turns
             answers = await relay.unless_disconnected(

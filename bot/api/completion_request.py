@@ -113,6 +113,12 @@ class ChatRequest(AnswerRequest):
     top_p: Annotated[float, Field(gt=0, le=1)] | None = Field(
         default=None, description="Nucleus sampling: the probability mass to sample from."
     )
+    logprobs: bool | None = Field(
+        default=None, description="Tell the log probability of each token of a generated answer."
+    )
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = Field(
+        default=None, description="And of so many of the likeliest tokens in its place."
+    )
     top_k: Annotated[int, Field(ge=-1, le=100_000)] | None = Field(
         default=None, description="Sample from so many tokens. `0` or `-1`: from all."
     )
@@ -224,6 +230,8 @@ def sampling(request: ChatRequest, context_tokens: int) -> dict[str, Any]:
     limit is lowered to it."""
     if request.stream_options is not None and not request.stream:
         raise BadField("stream_options", "'stream_options' requires \"stream\": true.")
+    if request.top_logprobs and not request.logprobs:
+        raise BadField("top_logprobs", "'top_logprobs' requires \"logprobs\": true.")
     limit = request.max_completion_tokens or request.max_tokens
     settings = {
         "max_tokens": min(limit, context_tokens) if limit else None,
@@ -235,6 +243,7 @@ def sampling(request: ChatRequest, context_tokens: int) -> dict[str, Any]:
         "frequency_penalty": request.frequency_penalty,
         "top_k": max(0, request.top_k) if request.top_k is not None else None,
         "min_p": request.min_p,
+        "logprobs": request.top_logprobs or 0 if request.logprobs else None,
         "logit_bias": request.logit_bias or None,
         "response_format": request.response_format and request.response_format.for_engine,
     }

@@ -15,7 +15,7 @@ from sqlite_utils import Database
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from bot.answering.chat import Ask, Ended, Started
+from bot.answering.chat import Ask, Delta, Ended, Started
 from bot.api import auth, completion_request, models, relay
 from bot.api.answer_sources import grounds_as_json
 from bot.api.completion_request import AnswerRequest, ChatRequest
@@ -163,8 +163,11 @@ class Chunks:
         first = {"role": "assistant", "content": ""}
         return self._chunk([_choice(delta=first)], understudy=about(started))
 
-    def delta(self, text: str) -> bytes:
-        return self._before + orjson.dumps(text) + self._after
+    def delta(self, delta: Delta) -> bytes:
+        if delta.logprobs:
+            said = {"content": delta.text}
+            return self._chunk([_choice(delta=said, logprobs=_logprobs(delta))])
+        return self._before + orjson.dumps(delta.text) + self._after
 
     def end(self, ended: Ended) -> bytes:
         parts = [self._chunk([_choice(delta={}, finish_reason=ended.finish_reason)])]
@@ -193,7 +196,9 @@ def _completion(request: ChatRequest, started: Started, text: str, ended: Ended)
         "object": "chat.completion",
         "created": int(time.time()),
         "model": request.model,
-        "choices": [_choice(message=message, finish_reason=ended.finish_reason)],
+        "choices": [
+            _choice(message=message, finish_reason=ended.finish_reason, logprobs=_logprobs(ended))
+        ],
         "usage": usage_of(ended),
         "understudy": about(started),
     }
@@ -203,6 +208,10 @@ def is_refusal(request: ChatRequest, started: Started) -> bool:
     """Whether the words of a declined question stand in `refusal`, as in OpenAI's API, because
     whoever wants JSON would take them for it."""
     return request.as_json and started.outcome == "declined"
+
+
+def _logprobs(told: Delta | Ended) -> dict[str, Any] | None:
+    return {"content": told.logprobs, "refusal": None} if told.logprobs else None
 
 
 def _choice(**more: Any) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class Encoder(Protocol):
     content_type: bytes
 
     def begin(self, started: Started) -> bytes: ...
-    def delta(self, text: str) -> bytes: ...
+    def delta(self, delta: Delta) -> bytes: ...
     def end(self, ended: Ended) -> bytes: ...
     def error(self, problem: problems.Problem) -> bytes: ...
 
@@ -117,7 +117,7 @@ async def _pump(
     await send(_part(encoder.begin(started)))
     try:
         while isinstance(event, Delta):
-            await send(_part(encoder.delta(event.text)))
+            await send(_part(encoder.delta(event)))
             event = await anext(events)
         if not isinstance(event, Ended):
             raise TypeError(f"an answer ended with {event!r}")  # noqa: TRY301

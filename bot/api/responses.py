@@ -21,7 +21,7 @@ from sqlite_utils import Database
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from bot.answering.chat import Ask, Ended, Started
+from bot.answering.chat import Ask, Delta, Ended, Started
 from bot.api import auth, completion_request, relay
 from bot.api.completion_request import ChatRequest
 from bot.api.completions import about, send_answer, understand
@@ -250,9 +250,11 @@ class ResponseEvents:
             ]
         )
 
-    def delta(self, text: str) -> bytes:
-        self._parts.append(text)
-        return self._event("response.output_text.delta", **self._place, delta=text, logprobs=[])
+    def delta(self, delta: Delta) -> bytes:
+        self._parts.append(delta.text)
+        return self._event(
+            "response.output_text.delta", **self._place, delta=delta.text, logprobs=[]
+        )
 
     def end(self, ended: Ended) -> bytes:
         text = "".join(self._parts)

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from bot.answering.chat import Ended, Started
+from bot.answering.chat import Delta, Ended, Started
 from bot.api import auth, completion_request, relay
 from bot.api.completion_request import (
     AnswerOptions,
@@ -154,8 +154,8 @@ class TextChunks:
         self._head = _head(self._model, started)
         return self._chunk(choices=[_choice("")], understudy=about(started))
 
-    def delta(self, text: str) -> bytes:
-        return self._chunk(choices=[_choice(text)])
+    def delta(self, delta: Delta) -> bytes:
+        return self._chunk(choices=[_choice(delta.text)])
 
     def end(self, ended: Ended) -> bytes:
         parts = [self._chunk(choices=[_choice("", ended.finish_reason)])]

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from bot.answering import again, side_by_side, source_wording
-from bot.answering.chat import Ask, Ended, Started, fallback_note
+from bot.answering.chat import Ask, Delta, Ended, Started, fallback_note
 from bot.api import auth, relay
 from bot.api.domain_field import DomainName, domain_of
 from bot.api.feedback import FeedbackRequest
@@ -177,8 +177,8 @@ class JsonLines:
             **about,
         )
 
-    def delta(self, text: str) -> bytes:
-        return _line(type="delta", text=text)
+    def delta(self, delta: Delta) -> bytes:
+        return _line(type="delta", text=delta.text)
 
     def end(self, ended: Ended) -> bytes:
         return _line(type="ended", finish_reason=ended.finish_reason)
@@ -217,7 +217,11 @@ class TwoAnswers(Response):
         encoder = JsonLines()
         if len(answers) == 1:
             (only,) = answers
-            parts = [encoder.begin(only.started), encoder.delta(only.text), encoder.end(only.ended)]
+            parts = [
+                encoder.begin(only.started),
+                encoder.delta(Delta(only.text)),
+                encoder.end(only.ended),
+            ]
         else:
             blinded = [{"reply_id": a.started.reply_id, "text": a.text} for a in answers]
             parts = [_line(type="two", answers=blinded)]

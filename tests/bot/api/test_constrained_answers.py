@@ -139,6 +139,19 @@ def test_a_schema_that_the_engine_refuses_is_the_callers_error(bot: Bot) -> None
     assert bot.replies() == []
 
 
+def test_a_refusal_after_the_status_is_the_callers_error_too(bot: Bot) -> None:
+    """vLLM checks some schemas only when it has begun to stream."""
+    message = "Grammar error: Invalid type: nothing"
+    bot.vllm.say = lambda _: [{"error": {"message": message, "code": 400}}, "[DONE]"]
+
+    with pytest.raises(openai.BadRequestError, match="Invalid type"):
+        bot.openai().chat.completions.create(
+            model="helpdesk", messages=QUESTION, response_format=AS_JSON
+        )
+
+    assert bot.replies() == []
+
+
 def test_json_that_was_cut_is_not_continued_in_the_middle(bot: Bot) -> None:
     """The form would begin anew there."""
     bot.vllm.say = lambda body: [*words(body["model"], '{"kind":')[:2], CUT]

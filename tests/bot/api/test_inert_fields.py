@@ -45,7 +45,6 @@ def test_what_changes_nothing_is_accepted(more: dict[str, Any]) -> None:
     [
         ({"tools": [{"type": "function"}]}, "tools"),
         ({"tool_choice": "required"}, "tool_choice"),
-        ({"logprobs": True}, "logprobs"),
         ({"top_logprobs": 3}, "top_logprobs"),
         ({"top_logprobs": False}, "top_logprobs"),
         ({"modalities": ["text", "audio"]}, "modalities"),
@@ -127,7 +126,15 @@ def test_a_fault_in_a_message_names_its_place(bot: Bot) -> None:
 
 def test_a_field_is_either_inert_or_used() -> None:
     """A field in both tables would be dropped for some of its values without anybody noticing."""
-    partly = {"logit_bias", "max_tokens", "max_completion_tokens", "min_p", "top_k"}
+    partly = {
+        "logit_bias",
+        "logprobs",
+        "top_logprobs",
+        "max_tokens",
+        "max_completion_tokens",
+        "min_p",
+        "top_k",
+    }
 
     assert set(inert_fields.INERT) & set(ChatRequest.model_fields) == partly
     assert set(inert_fields.IN_MESSAGES) & set(ChatMessage.model_fields) == set()

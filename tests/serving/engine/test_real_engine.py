@@ -336,10 +336,21 @@ async def test_a_schema_that_is_not_one_is_refused(client, engine):
         await anext(client.stream(engine.url, BASE_SERVED_NAME, QUESTION, sampling, "test"))
 
 
-async def test_a_bias_forbids_a_token(client, engine, pair):
-    name = pair[0].served_name
-    plain = [c.text async for c in client.stream(engine.url, name, QUESTION, Sampling(1), "test")]
-    bias = {str(token): -100.0 for token in range(300)}
-    biased = Sampling(1, logit_bias=bias)
-    other = [c.text async for c in client.stream(engine.url, name, QUESTION, biased, "test")]
-    assert other != plain
+async def test_a_bias_decides_the_token(client, engine):
+    said = []
+    for token in ("300", "301", "300"):
+        sampling = Sampling(1, logit_bias={token: 100.0}, logprobs=2)
+        stream = client.stream(engine.url, BASE_SERVED_NAME, QUESTION, sampling, "test")
+        said += [told for chunk in [c async for c in stream] for told in chunk.logprobs]
+    assert said[0]["token"] == said[2]["token"] != said[1]["token"]
+
+
+async def test_log_probabilities_are_told_of_every_token(client, engine, pair):
+    sampling = Sampling(5, logprobs=3)
+    stream = client.stream(engine.url, pair[0].served_name, QUESTION, sampling, "test")
+    chunks = [chunk async for chunk in stream]
+    told = [entry for chunk in chunks for entry in chunk.logprobs]
+    assert len(told) == chunks[-1].completion_tokens
+    assert all(entry["logprob"] <= 0 and len(entry["top_logprobs"]) == 3 for entry in told)
+    text = b"".join(bytes(entry["bytes"] or ()) for entry in told).decode()
+    assert text.startswith("".join(chunk.text for chunk in chunks))
