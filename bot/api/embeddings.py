@@ -1,7 +1,8 @@
 """`POST /v1/embeddings`: the vectors of texts, by the encoder that searches the approved pairs.
 
-The texts are not stored. Encoding takes the CPU that searches need as well, so one request is
-encoded at a time, in steps between which a caller who left is noticed, and few may wait.
+The texts are not stored. Encoding takes the CPU that searches need as well, so a few texts are
+encoded at a time, of one request after another, and few requests may wait. A caller who left is
+noticed between two steps.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from pydantic import BeforeValidator, Field
 from starlette.responses import Response
 
 from bot.answering.admission import TooBusy
-from bot.api import auth
+from bot.api import auth, relay
 from bot.api.completion_request import StrictModel, Word
 from bot.api.problems import BadField, UnknownModel
 from bot.service import Service
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 router = APIRouter(tags=["Embeddings"])
-MAX_TEXTS = 256
-MAX_WAITING = 16  # requests, in all
-MAX_OF_KEY = 4  # requests of one key that wait or are encoded
+MAX_TEXTS = 2_048  # as OpenAI; the limit of a body comes first for long ones
+MAX_WAITING = 16  # requests that wait or are encoded
+MAX_OF_KEY = 4  # of these, requests of one key
 TOGETHER = 16  # texts in one step
 
 
@@ -73,23 +74,22 @@ class EmbeddingRequest(StrictModel):
 
 
 class EmbeddingQueue:
-    """Lets one request be encoded at a time. Use it from one event loop."""
+    """The requests that wait. They take turns, a step at a time. Use it from one event loop."""
 
     def __init__(self) -> None:
-        self._turn = asyncio.Lock()
+        self.step = asyncio.Lock()  # whoever waits longest is next
         self._all = 0
         self._of_key: Counter[int] = Counter()
 
     @contextlib.asynccontextmanager
-    async def turn(self, key_id: int) -> AsyncIterator[None]:
-        """Raises TooBusy."""
-        if self._all > MAX_WAITING or self._of_key[key_id] >= MAX_OF_KEY:
+    async def waiting(self, key_id: int) -> AsyncIterator[None]:
+        """Count a request while it waits and is encoded. Raises TooBusy."""
+        if self._all >= MAX_WAITING or self._of_key[key_id] >= MAX_OF_KEY:
             raise TooBusy(1, "Too many requests for embeddings are waiting")
         self._all += 1
         self._of_key[key_id] += 1
         try:
-            async with self._turn:
-                yield
+            yield
         finally:
             self._all -= 1
             self._of_key[key_id] -= 1
@@ -114,15 +114,18 @@ async def embed(
         if len(text) > most:
             raise BadField("input", f"A text has {len(text):,} characters; the limit is {most:,}.")
     queue: EmbeddingQueue = request.app.state.embedding_queue
-    async with queue.turn(key.id):
+    async with queue.waiting(key.id):
         encoder = _checked(given, await asyncio.to_thread(service.chat.search.encoder))
         data: list[dict[str, Any]] = []
         tokens = 0
         for start in range(0, len(given.input), TOGETHER):
             some = given.input[start : start + TOGETHER]
-            vectors, read = await asyncio.to_thread(
-                _encode, encoder, some, given.input_type == "query"
-            )
+            async with queue.step:
+                if await request.is_disconnected():
+                    raise relay.CallerDisconnected
+                vectors, read = await asyncio.to_thread(
+                    _encode, encoder, some, given.input_type == "query"
+                )
             tokens += read
             data += [_embedding(len(data) + n, v, given) for n, v in enumerate(vectors)]
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}

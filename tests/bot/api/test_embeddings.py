@@ -2,16 +2,31 @@
 
 import asyncio
 import contextlib
+import json
+from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import openai
 import pytest
+from starlette.requests import Request
+from starlette.types import Message
 
 from bot.answering.admission import TooBusy
-from bot.api.embeddings import MAX_OF_KEY, MAX_TEXTS, MAX_WAITING, EmbeddingQueue, _checked
+from bot.api.embeddings import (
+    MAX_OF_KEY,
+    MAX_TEXTS,
+    MAX_WAITING,
+    TOGETHER,
+    EmbeddingQueue,
+    EmbeddingRequest,
+    _checked,
+    embed,
+)
 from bot.api.problems import UnknownModel
-from data.config.settings import SearchSettings
+from bot.api.relay import CallerDisconnected
+from data.config.settings import SearchSettings, Settings
 from data.search.encoder import open_encoder
 from tests.bot.conftest import Bot
 
@@ -57,8 +72,6 @@ def test_another_name_is_told_the_right_one(bot: Bot) -> None:
 
 
 def test_without_an_encoder_the_setting_is_named() -> None:
-    from bot.api.embeddings import EmbeddingRequest
-
     with pytest.raises(UnknownModel, match=r"\[search\] encoder"):
         _checked(EmbeddingRequest(model=NAME, input=["Where?"]), None)
 
@@ -91,23 +104,70 @@ def test_what_cannot_be_done_is_refused_by_name(bot: Bot) -> None:
 
 async def test_few_requests_wait_and_fewer_of_one_key() -> None:
     queue = EmbeddingQueue()
-    async with contextlib.AsyncExitStack() as held:
-        await held.enter_async_context(queue.turn(0))
+    async with contextlib.AsyncExitStack() as waiting:
+        for _ in range(MAX_OF_KEY):
+            await waiting.enter_async_context(queue.waiting(1))
+        with pytest.raises(TooBusy):
+            await waiting.enter_async_context(queue.waiting(1))
+        for key in range(2, MAX_WAITING - MAX_OF_KEY + 2):
+            await waiting.enter_async_context(queue.waiting(key))
+        with pytest.raises(TooBusy):
+            await waiting.enter_async_context(queue.waiting(99))
 
-        async def wait(key: int) -> None:
-            async with queue.turn(key):
-                pass
-
-        same = [asyncio.create_task(wait(1)) for _ in range(MAX_OF_KEY + 1)]
-        await asyncio.sleep(0)
-        others = [asyncio.create_task(wait(n)) for n in range(2, MAX_WAITING + 1)]
-        await asyncio.sleep(0)
-        assert [t.done() for t in same] == [False] * MAX_OF_KEY + [True]
-        assert sum(t.done() for t in others) == len(others) - (MAX_WAITING - MAX_OF_KEY)
-        for task in (*same, *others):
-            if task.done():
-                assert isinstance(task.exception(), TooBusy)
-    await asyncio.wait([*same, *others])
-
-    async with asyncio.timeout(1), queue.turn(1):
+    async with queue.waiting(1):
         pass  # everything was given back
+
+
+class Counting:
+    """An encoder that counts its steps."""
+
+    name, digest, dimensions = NAME, "0", 2
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+
+    def encode(self, texts: Sequence[str], *, questions: bool = False) -> Any:
+        self.steps.append(texts[0])
+        return np.ones((len(texts), 2), np.float32)
+
+    def count_tokens(self, texts: Sequence[str], *, questions: bool = False) -> int:
+        return len(texts)
+
+
+def asking(encoder: Counting, queue: EmbeddingQueue, *, left: bool) -> Request:
+    """A request whose caller has left, or waits."""
+
+    async def receive() -> Message:
+        if not left:
+            await asyncio.Event().wait()
+        return {"type": "http.disconnect"}
+
+    chat = SimpleNamespace(search=SimpleNamespace(encoder=lambda: encoder))
+    service = SimpleNamespace(settings=Settings(), chat=chat)
+    state = SimpleNamespace(service=service, embedding_queue=queue)
+    return Request({"type": "http", "app": SimpleNamespace(state=state)}, receive)
+
+
+async def test_a_caller_who_left_costs_nothing_more() -> None:
+    encoder = Counting()
+    request = asking(encoder, EmbeddingQueue(), left=True)
+    key: Any = SimpleNamespace(id=1)
+
+    with pytest.raises(CallerDisconnected):
+        await embed(request, EmbeddingRequest(model=NAME, input=["Where?"] * 99), key)
+
+    assert encoder.steps == []
+
+
+async def test_a_small_request_does_not_wait_for_a_large_one() -> None:
+    encoder, queue = Counting(), EmbeddingQueue()
+    request = asking(encoder, queue, left=False)
+    key: Any = SimpleNamespace(id=1)
+    large = EmbeddingRequest(model=NAME, input=["large"] * 10 * TOGETHER)
+    small = EmbeddingRequest(model=NAME, input=["small"])
+
+    answers = await asyncio.gather(embed(request, large, key), embed(request, small, key))
+
+    assert [len(json.loads(a.body)["data"]) for a in answers] == [10 * TOGETHER, 1]
+    assert len(encoder.steps) == 11
+    assert encoder.steps.index("small") < 3
