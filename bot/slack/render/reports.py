@@ -41,7 +41,8 @@ def help_text(role: Role) -> list[Block]:
     intro = (
         "Ask me in a direct message, or mention me in a channel. In a thread where I take part, "
         "you don't need to mention me. I learn from 👍 and 👎 under my answers, and most of all "
-        "from the better answers that you can give after 👎."
+        "from the better answers that you can give after 👎. I answer people: messages of apps and "
+        "of workflows (Workflow Builder) get no answer, even if they mention me."
     )
     shown = [section(intro)]
     for needed, head in HEADS.items():

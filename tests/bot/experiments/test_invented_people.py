@@ -140,6 +140,28 @@ def test_no_attack_promotes_a_worse_candidate(
     assert action != "promote"
 
 
+STRONGEST = "half are sessions on two hundred addresses"
+
+
+@pytest.mark.parametrize(("people", "verified"), WHO_AND_WHERE)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_no_draw_of_the_strongest_attack_promotes_a_worse_candidate(
+    people: People, verified: bool, seed: int
+) -> None:
+    action, _ = outcome(people, ATTACKS[STRONGEST], WORSE, seed, verified)
+    assert action != "promote"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("people", "verified"), WHO_AND_WHERE)
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
+def test_no_draw_of_any_attack_promotes_a_worse_candidate(
+    people: People, verified: bool, attack: Attack
+) -> None:
+    drawn = [outcome(people, attack, WORSE, seed, verified)[0] for seed in range(4, 24)]
+    assert "promote" not in drawn
+
+
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
 def test_the_same_attacks_succeed_where_everybody_counts(attack: Attack) -> None:
     """So the simulation can fail."""
