@@ -6,10 +6,12 @@ from hypothesis import strategies as st
 
 from data.domains import Domain
 from data.experiments import assignments, experiments, metric_sums
-from data.experiments.counted_people import MOST_PER_SOURCE, capped
+from data.experiments.counted_people import CHOICES, MOST_PER_SOURCE, NOTES, PEOPLE, capped
 from data.experiments.experiments import Experiment, VariantSpec
 from data.experiments.metric_sums import Sums
 from data.feedback import feedback
+from data.people import keys
+from data.people.keys import KeyPeople
 from data.store.db import Store
 from tests.data import given
 
@@ -57,6 +59,16 @@ def test_no_source_is_above_the_limit_and_none_is_cut_without_need(
 # In a comparison
 
 
+def test_a_new_comparison_cannot_count_everyone_and_says_if_anyone_counts() -> None:
+    assert set(PEOPLE) - set(CHOICES) == {"everyone"}
+    assert set(CHOICES) < set(PEOPLE)
+    assert NOTES == {
+        "anyone": "Everybody's ratings count here, but anybody can invent people, so a policy "
+        "promotes and rolls back only by the ratings of verified people. What everybody's ratings "
+        "say is a suggestion that an admin confirms."
+    }
+
+
 @pytest.fixture
 def running(store: Store, domain: Domain) -> Experiment:
     with store.write() as db:
@@ -102,6 +114,19 @@ def test_the_names_of_a_key_weigh_two_per_cent_and_verified_people_all(
         rate(store, domain, running, f"http:7/{n}", up=False)
     found = sums(store, running)
     assert (found.w, found.wy) == (pytest.approx(100.0), pytest.approx(98.0))
+
+
+@pytest.mark.parametrize(("mark", "weight"), [("unverified", 1.0), ("one", 1.0), ("vouched", 30.0)])
+def test_the_names_of_a_key_that_vouches_for_them_have_no_limit(
+    store: Store, domain: Domain, running: Experiment, mark: KeyPeople, weight: float
+) -> None:
+    with store.write() as db:
+        keys.create(db, "backend", "member", "cli:root", mark)
+    for n in range(30):
+        rate(store, domain, running, f"http:1/{n}", up=True)
+    assert sums(store, running).w == pytest.approx(weight)
+    verified = metric_sums.collect(store.db, running, "verified").stages[0].cells[1].of("rating")
+    assert verified.people == (30 if mark == "vouched" else 0)
 
 
 def test_a_deployment_of_verified_people_reads_the_same_either_way(
