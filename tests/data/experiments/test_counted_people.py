@@ -140,3 +140,14 @@ def test_a_deployment_of_verified_people_reads_the_same_either_way(
         found = experiments.get(db, running.id)
     assert sums(store, found) == open_to_all
     assert open_to_all.w == pytest.approx(5 / 1.8)
+
+
+@pytest.mark.parametrize(("kind", "counted"), [("", 1), ("slack", 1), ("web_session", 0)])
+def test_people_who_were_erased_before_there_were_kinds_count(
+    store: Store, domain: Domain, running: Experiment, kind: str, counted: int
+) -> None:
+    rate(store, domain, running, "slack:T1/U1", up=True)
+    with store.write() as db:
+        db.execute("UPDATE assignments SET kind = ?", [kind])
+    verified = metric_sums.collect(store.db, running, "verified").stages[0].cells[1]
+    assert (verified.assigned, verified.of("rating").people) == (counted, counted)
