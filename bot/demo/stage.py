@@ -53,7 +53,7 @@ FIRST_RECIPE = {
     "learning_rate": 4e-3, "rank": 32, "alpha": 64, "batch_size": 8, "epochs": 1.5, "dropout": 0.0,
     "evaluations": 2,
 }  # fmt: skip
-NEXT_RECIPE = {"learning_rate": 1e-3, "epochs": 12, "evaluations": 2, "replay_share": 0.75}
+NEXT_RECIPE = {"learning_rate": 5e-4, "epochs": 12, "evaluations": 2, "replay_share": 0.75}
 
 
 @dataclass
