@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,31 @@ def test_a_published_adapter_is_what_the_registry_says(
     assert adapter.recipe["why"] == "Because."
     run = runs.get(store.db, lineage.run.id)
     assert (run.state, run.adapter_id) == ("done", adapter.id)
+
+
+def test_killed_between_the_rename_and_the_commit_it_is_published_again_with_the_same_digest(
+    store: Store, settings: Settings, domain: Domain, tuned: Any
+) -> None:
+    lineage = claimed(store, domain)
+    child = os.fork()
+    if child == 0:  # a process of its own, with its own connection, that dies at that point
+        try:
+            registry.register = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+            with Store(settings.store_path) as own:
+                publish.publish(own, settings, tuned, lineage)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    (left,) = [f for f in (settings.adapters_path / "helpdesk").iterdir() if f.name[0] != "."]
+    digest = files.digest(left)
+    assert registry.list_adapters(store.db) == []
+
+    adapter = published(store, settings, tuned, lineage)
+
+    assert (adapter.version, adapter.sha256) == (1, digest)
+    assert files.digest(adapter.folder(settings.home)) == digest
+    assert runs.get(store.db, lineage.run.id).state == "done"
 
 
 def test_the_card_has_the_whole_lineage(
