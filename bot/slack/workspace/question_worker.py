@@ -21,12 +21,14 @@ from bot.slack.workspace.background_tasks import BackgroundTasks
 from data.slack import question_queue
 from data.slack.question_queue import QueuedQuestion
 from data.store.clock import now_us
-from data.store.db import Store
+from data.store.db import Store, StoreBusy, StoreFull
 from data.store.errors import UnderstudyError
 
 log = logging.getLogger(__name__)
 
 LEASE_S = 30.0
+AGAIN_S = 0.5  # until a write is tried again
+LOCKED_S = 120.0  # for so long
 POLL_S = 1.0  # for questions that were given back or whose leases expired
 
 
@@ -68,8 +70,22 @@ class QuestionLease:
         await self._write(lambda db: question_queue.give_back(db, self.question, wait_us))
 
     async def _write(self, write: Callable[[Database], bool]) -> None:
-        if not await self._store.submit(write):
-            raise LeaseLost("Another worker has this question, or it was changed.")
+        """While the store is locked or full, write again, for `LOCKED_S`: the answer is there, and
+        would be lost to the person otherwise. Raises LeaseLost, StoreBusy, StoreFull."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + LOCKED_S
+        while True:
+            try:
+                written = await self._store.submit(write)
+            except (StoreBusy, StoreFull) as error:
+                if loop.time() >= until:
+                    raise
+                log.warning("Question %d is recorded again: %s", self.question.id, error)
+                await asyncio.sleep(AGAIN_S)
+                continue
+            if not written:
+                raise LeaseLost("Another worker has this question, or it was changed.")
+            return
 
 
 Answer = Callable[[QuestionLease], Awaitable[None]]
