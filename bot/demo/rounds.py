@@ -22,7 +22,8 @@ from data.store.lease_clock import lease_us
 QUESTION = "Who looks after the office plants?"
 BETTER = "Mira from the platform team looks after the office plants; write to her in #plants."
 PEOPLE = 12
-STREAMS = 2  # at once, while the next adapter is trained and loaded
+STREAMS = 3  # at once, while the next adapter is trained and loaded
+STREAMS_OF_REAL_BASE = 2  # whose answers are slower, so that fewer always overlap
 
 
 async def run_round(stage: DemoStage, first: Adapter) -> dict[str, Any]:
@@ -83,7 +84,8 @@ async def _retrain(
     refusal = await _refused(admin, "/v1/runs", {"domain": stage.domain.name})
     _check("already" in refusal, "A second retrain was not refused while the first one was open.")
     done = asyncio.Event()
-    streaming = [asyncio.create_task(_stream_until(done, stage, member, n)) for n in range(STREAMS)]
+    count = STREAMS if stage.settings.base.model == "pocket" else STREAMS_OF_REAL_BASE
+    streaming = [asyncio.create_task(_stream_until(done, stage, member, n)) for n in range(count)]
     try:
         second = await asyncio.to_thread(followed, stage, queued["id"])
         held = await asyncio.to_thread(wait_until_loaded, stage, second)
