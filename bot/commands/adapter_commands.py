@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from bot.commands import admin, commands, scores
 from bot.commands.perform import Context, Result, perform
+from bot.experiments import comparisons
 from data.adapters import registry
 from data.adapters.registry import Adapter
 from data.domains import Domain
@@ -17,7 +18,9 @@ class AdapterList(Result):
     @property
     def text(self) -> str:
         lines = [f"{a.name}, {a.state}: {scores.sentence(a)}" for a in self.adapters]
-        return "\n".join(lines) or f"{self.domain.name} has no version; the base model answers."
+        return "\n".join(lines) or (
+            f"{self.domain.name} has no version: people get {comparisons.WITHOUT_ADAPTER}."
+        )
 
 
 @perform.register

@@ -31,7 +31,7 @@ from data.store.errors import Conflict
 @dataclass(frozen=True)
 class DomainStatus:
     domain: Domain
-    live: Adapter | None  # None: the base model answers
+    live: Adapter | None  # None: none is live
     adapters: int
     pairs: dict[str, int]  # status -> how many
     new_pairs: int  # approved since the live adapter was trained

@@ -224,7 +224,7 @@ def pairs_learned(db: Database, adapter: Adapter) -> set[int]:
 
 
 def live(db: Database, domain_id: int) -> Adapter | None:
-    """The live adapter. None: the bare base model answers."""
+    """The live adapter; None: none is."""
     found = row(db, SELECT + "WHERE a.domain_id = ? AND a.state = 'live'", [domain_id])
     return None if found is None else _adapter(found)
 

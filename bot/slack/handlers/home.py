@@ -227,7 +227,7 @@ def _domains(page: HomePage) -> list[Block]:
 def _describe(one: DomainSummary) -> str:
     """`*the help desk*: helpdesk@3 answers. It went live 3 h ago and learned from 120 pairs.`"""
     title = f"*{escape(shorten(one.domain.title, 200))}*"
-    text = "the base model answers. It has not learned anything here yet."
+    text = "no version is live. The bot has not learned anything here yet."
     if one.live is not None:
         learned = f"learned from {_count(one.trained, 'pair')}"
         since = f"went live {ago(one.live.live_at)} and " if one.live.live_at else ""

@@ -189,7 +189,7 @@ def adapter_list(domain: Domain, found: Sequence[Adapter]) -> list[Block]:
     if not found:
         return [
             section(
-                f"*{escape(domain.title)}* has no version yet, so the base model answers. "
+                f"*{escape(domain.title)}* has no version yet: people get {WITHOUT_ADAPTER}. "
                 "`/understudy retrain` trains the first."
             )
         ]

@@ -45,7 +45,7 @@ async def ask(bot: Bot, question: str = "Where is it?") -> str:
 
 async def test_a_new_person_sees_what_the_bot_knows(bot: Bot) -> None:
     text = await opened(bot)
-    assert "the help desk*: the base model answers. It has not learned anything here yet." in text
+    assert "the help desk*: no version is live. The bot has not learned anything here yet." in text
     assert "How do I reset my password?" in text
     assert "None yet." in text
     assert "I store nothing about you yet." in text
