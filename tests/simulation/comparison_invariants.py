@@ -96,8 +96,9 @@ class ComparisonInvariants:
         winner = value(db, sql, [made.experiment_id, made.variant])
         if made.action == "promote" and (live is None or live.id != winner):
             return f"decision {number} promoted adapter {winner}, and {name} is live"
-        if made.action == "roll back" and name != made.results["heir"]:
-            return f"decision {number} rolled back to {made.results['heir']}, and {name} is live"
+        heir = made.results["heir"]  # an adapter, or words for what people get without one
+        if made.action == "roll back" and (heir != name if live else registry.NAME.fullmatch(heir)):
+            return f"decision {number} rolled back to {heir}, and {name} is live"
         return ""
 
     def check_ratings(self) -> str:
