@@ -41,10 +41,14 @@ BROWSERS: Bounded = {
 KEYS: Bounded = {
     ("POST", "/v1/chat/completions"): ("admission", ASK, True),
     ("POST", "/v1/chat/answers"): ("admission", ASK, True),
+    ("POST", "/v1/completions"): ("admission", {"model": "helpdesk", "prompt": "Why?"}, True),
+    ("POST", "/v1/responses"): ("admission", {"model": "helpdesk", "input": "Why?"}, True),
     ("POST", "/v1/feedback"): ("key", {"reply_id": "?", "reason": "x"}, True),
     ("PUT", "/v1/people/me/learning"): ("key", {"learning": False}, False),
     ("DELETE", "/v1/people/me"): ("key", {}, False),
 }
+ENCODED = {"model": "all-MiniLM-L6-v2-far-wording", "input": ["What is a run?"]}
+STORE_NOTHING = {("POST", "/v1/embeddings"): ENCODED}  # the queue of `embeddings.py` bounds it
 
 
 @pytest.fixture
@@ -69,11 +73,11 @@ def test_every_route_that_writes_has_a_bound(bot: Bot) -> None:
     writing = {r for r in routes(bot) if r[0] not in READING}
     anonymous = {r for r in writing if not r[1].startswith("/v1/")}
     assert anonymous == set(BROWSERS)
-    assert writing & MEMBERS == set(KEYS)
+    assert writing & MEMBERS == set(KEYS) | set(STORE_NOTHING)
     assert not any(r in OPEN for r in writing)
 
 
-def test_reading_stores_nothing(bot: Bot) -> None:
+def test_reading_and_encoding_store_nothing(bot: Bot) -> None:
     def stored() -> Counter[str]:
         tables = rows(bot.store.db, "SELECT name FROM sqlite_schema WHERE type = 'table'")
         return Counter(
@@ -89,6 +93,8 @@ def test_reading_stores_nothing(bot: Bot) -> None:
             filled = path.replace("{conversation}", "a1b2c3d4e5f6").replace("{name}", "helpdesk")
             (key if path.startswith("/v1/") else page).get(filled)
             bot.http().get(filled)
+    for route, body in STORE_NOTHING.items():
+        assert key.request(*route, json=body).status_code == 200
     assert stored() == before
 
 
