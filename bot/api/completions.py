@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from bot.answering.chat import Ask, Delta, Ended, Started
 from bot.api import auth, completion_request, models, relay
 from bot.api.answer_sources import grounds_as_json
-from bot.api.completion_request import AnswerRequest, ChatRequest
+from bot.api.completion_request import ChatRequest
 from bot.api.problems import Problem
 from bot.service import Service
 from data.conversations.conversations import new_reply_id
@@ -65,23 +65,16 @@ class Completions:
             secret = auth.bearer(Headers(scope=scope))
             body = await relay.body(receive)
             request, ask = await self.understand(secret, body)
-            if request.stream:
-                await relay.unless_disconnected(receive, self._stream(scope, send, request, ask))
-            else:
-                started, text, ended = await relay.unless_disconnected(
-                    receive, self._service.chat.complete(ask)
-                )
-                completion = _completion(request, started, text, ended)
-                await send_answer(send, completion, request, started)
+            usage = request.stream_options is not None and request.stream_options.include_usage
+
+            def whole(started: Started, text: str, ended: Ended) -> dict[str, Any]:
+                return _completion(request, started, text, ended)
+
+            encoder = Chunks(request, usage) if request.stream else None
+            headers = completion_request.ignored_header(request)
+            await answer(self._service, ask, encoder or whole, headers, scope, receive, send)
         except relay.CallerDisconnected:
             log.info("The caller disconnected before the answer was complete")
-
-    async def _stream(self, scope: Scope, send: Send, request: ChatRequest, ask: Ask) -> None:
-        events = self._service.chat.answer(ask)
-        usage = request.stream_options is not None and request.stream_options.include_usage
-        limit_s = self._service.settings.bot.answer_timeout_s
-        more = completion_request.ignored_header(request)
-        await relay.stream(scope, send, events, Chunks(request, usage), limit_s, more)
 
     async def understand(self, secret: str, body: bytes) -> tuple[ChatRequest, Ask]:
         """The parsed request and its question."""
@@ -91,6 +84,28 @@ class Completions:
             return request, request
 
         return await understand(self._service, secret, parse)
+
+
+async def answer(
+    service: Service,
+    ask: Ask,
+    shape: relay.Encoder | Callable[[Started, str, Ended], dict[str, Any]],
+    headers: list[tuple[bytes, bytes]],
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+) -> None:
+    """Send the answer: as a stream if `shape` is an encoder, or else whole, as the object that
+    `shape` returns. Raises CallerDisconnected."""
+    if callable(shape):
+        work = service.chat.complete(ask)
+        started, text, ended = await relay.unless_disconnected(receive, work)
+        await _send_whole(send, shape(started, text, ended), headers, started)
+    else:
+        limit_s = service.settings.bot.answer_timeout_s
+        events = service.chat.answer(ask)
+        stream = relay.stream(scope, send, events, shape, limit_s, headers)
+        await relay.unless_disconnected(receive, stream)
 
 
 async def understand(
@@ -243,16 +258,15 @@ def event(data: dict[str, Any]) -> bytes:
     return b"data: " + orjson.dumps(data) + b"\n\n"
 
 
-async def send_answer(
-    send: Send, completion: dict[str, Any], request: AnswerRequest, started: Started
+async def _send_whole(
+    send: Send, completion: dict[str, Any], more: list[tuple[bytes, bytes]], started: Started
 ) -> None:
-    """Send a whole answer, with the headers that every answer has."""
     body = orjson.dumps(completion)
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
         *relay.adapter_headers(started),
-        *completion_request.ignored_header(request),
+        *more,
     ]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})

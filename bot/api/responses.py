@@ -24,7 +24,7 @@ from starlette.types import Receive, Scope, Send
 from bot.answering.chat import Ask, Delta, Ended, Started
 from bot.api import auth, completion_request, relay
 from bot.api.completion_request import ChatRequest
-from bot.api.completions import about, send_answer, understand
+from bot.api.completions import about, answer, understand
 from bot.api.problems import BadField, Problem
 from bot.api.response_request import REFERENCE, InputMessage, ResponseRequest
 from bot.service import Service
@@ -71,19 +71,14 @@ class Responses:
             secret = auth.bearer(Headers(scope=scope))
             request, ask = await self._understand(secret, await relay.body(receive))
             response = ResponseObject(request, ask.reply_id)
-            if request.stream:
-                events = self._service.chat.answer(ask)
-                limit_s = self._service.settings.bot.answer_timeout_s
-                more = completion_request.ignored_header(request)
-                encoder = ResponseEvents(response)
-                work = relay.stream(scope, send, events, encoder, limit_s, more)
-                await relay.unless_disconnected(receive, work)
-            else:
-                started, text, ended = await relay.unless_disconnected(
-                    receive, self._service.chat.complete(ask)
-                )
+
+            def whole(started: Started, text: str, ended: Ended) -> dict[str, Any]:
                 response.about = about(started)
-                await send_answer(send, response.ended(text, ended), request, started)
+                return response.ended(text, ended)
+
+            encoder = ResponseEvents(response) if request.stream else None
+            headers = completion_request.ignored_header(request)
+            await answer(self._service, ask, encoder or whole, headers, scope, receive, send)
         except relay.CallerDisconnected:
             log.info("The caller disconnected before the answer was complete")
 

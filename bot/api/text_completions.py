@@ -24,7 +24,7 @@ from bot.api.completion_request import (
     StreamOptions,
     Word,
 )
-from bot.api.completions import about, event, send_answer, understand, usage_of
+from bot.api.completions import about, answer, event, understand, usage_of
 from bot.api.problems import Problem
 from bot.service import Service
 
@@ -118,24 +118,19 @@ class TextCompletions:
                 return given, given.as_chat()
 
             request, ask = await understand(self._service, secret, parse)
-            if request.stream:
-                options = request.stream_options
-                encoder = TextChunks(request.model, options is not None and options.include_usage)
-                events = self._service.chat.answer(ask)
-                limit_s = self._service.settings.bot.answer_timeout_s
-                more = completion_request.ignored_header(request)
-                work = relay.stream(scope, send, events, encoder, limit_s, more)
-                await relay.unless_disconnected(receive, work)
-            else:
-                started, text, ended = await relay.unless_disconnected(
-                    receive, self._service.chat.complete(ask)
-                )
-                whole = _head(request.model, started) | {
+            options = request.stream_options
+            usage = options is not None and options.include_usage
+
+            def whole(started: Started, text: str, ended: Ended) -> dict[str, Any]:
+                return _head(request.model, started) | {
                     "choices": [_choice(text, ended.finish_reason)],
                     "usage": usage_of(ended),
                     "understudy": about(started),
                 }
-                await send_answer(send, whole, request, started)
+
+            encoder = TextChunks(request.model, usage) if request.stream else None
+            headers = completion_request.ignored_header(request)
+            await answer(self._service, ask, encoder or whole, headers, scope, receive, send)
         except relay.CallerDisconnected:
             log.info("The caller disconnected before the answer was complete")
 
