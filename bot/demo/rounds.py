@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 
-from bot.demo.client import Client, DemoAnswer
+from bot.demo.client import Client
 from bot.demo.show import KNOWN
 from bot.demo.stage import NEXT_RECIPE, DemoStage, followed, key, wait_until_loaded
 from data.adapters import registry
@@ -21,7 +21,8 @@ from data.store.lease_clock import lease_us
 
 QUESTION = "Who looks after the office plants?"
 BETTER = "Mira from the platform team looks after the office plants; write to her in #plants."
-PEOPLE = 12
+PEOPLE = 12  # at once; more follow while every one of them has the same variant
+MOST_PEOPLE = 60
 STREAMS = 3  # at once, while the next adapter is trained and loaded
 STREAMS_OF_REAL_BASE = 2  # whose answers are slower, so that fewer always overlap
 
@@ -140,23 +141,35 @@ async def _compare(
 ) -> dict[str, Any]:
     body = {"domain": stage.domain.name, "a": first.name, "b": second.name}
     begun = await admin.call("POST", "/v1/experiments", body)
-    answers: dict[str, list[DemoAnswer]] = {}
-
-    async def take_part(person: str) -> None:
-        answer = await member.ask(stage.domain.name, QUESTION, user=person)
-        again = await member.ask(stage.domain.name, "What is a pair?", user=person)
-        _check(answer.adapter == again.adapter, f"{person} was moved to another variant.")
-        answers.setdefault(answer.adapter, []).append(answer)
-        thumb = "up" if answer.adapter == second.name else "down"
-        await member.call("POST", "/v1/feedback", {"reply_id": answer.reply_id, "thumb": thumb})
-
-    await asyncio.gather(*(take_part(f"person-{number}") for number in range(PEOPLE)))
+    counted = await take_part(member, stage.domain.name, first.name, second.name)
     _check(
-        set(answers) == {first.name, second.name}, f"Only these adapters answered: {set(answers)}."
+        set(counted) == {first.name, second.name}, f"Only these adapters answered: {set(counted)}."
     )
     found = await admin.call("GET", f"/v1/experiments/{begun['id']}")
-    counted = {name: len(given) for name, given in answers.items()}
-    _report(stage, f"compared, {PEOPLE} people: {counted}. {found['results']['sentence']}")
+    people = sum(counted.values())
+    _report(stage, f"compared, {people} people: {counted}. {found['results']['sentence']}")
+    return counted
+
+
+async def take_part(member: Client, domain: str, first: str, second: str) -> dict[str, int]:
+    """Let people ask and vote, `PEOPLE` at once, until both adapters have answered somebody or
+    `MOST_PEOPLE` have asked: chance assigns them, so the first ones may all have the same adapter.
+    Returns the number of people by adapter."""
+    counted: dict[str, int] = {}
+
+    async def ask_and_vote(person: str) -> None:
+        answer = await member.ask(domain, QUESTION, user=person)
+        again = await member.ask(domain, "What is a pair?", user=person)
+        _check(answer.adapter == again.adapter, f"{person} was moved to another variant.")
+        counted[answer.adapter] = counted.get(answer.adapter, 0) + 1
+        thumb = "up" if answer.adapter == second else "down"
+        await member.call("POST", "/v1/feedback", {"reply_id": answer.reply_id, "thumb": thumb})
+
+    for begin in range(0, MOST_PEOPLE, PEOPLE):
+        people = range(begin, begin + PEOPLE)
+        await asyncio.gather(*(ask_and_vote(f"person-{number}") for number in people))
+        if {first, second} <= set(counted):
+            break
     return counted
 
 
