@@ -3,9 +3,13 @@
 Three kinds of questions are searched: the golden ones; the same with the pairs of their fact left
 out, so that no pair answers them although they are on topic; and off-topic ones. The threshold is
 the one that gives most right answers when a wrong answer costs as much as `WRONG_COSTS` right ones
-bring. A domain with fewer golden questions than `ENOUGH` gets a threshold between the shipped one
-and its own, in proportion to their number. The interval comes from drawing the questions anew
-(bootstrap).
+bring. The last two kinds are made up. There are more of them than people ask, and a domain that
+tells several similar things seems to answer what was left out. So together they weigh as much as
+`MADE_UP_SHARE` of the golden ones, and do not raise the threshold so far that more than `NEEDLESS`
+of the right answers are declined.
+
+A domain with fewer golden questions than `ENOUGH` gets a threshold between the shipped one and its
+own, in proportion to their number. The interval comes from drawing the questions anew (bootstrap).
 
 Each new adapter is calibrated in the same way when it is evaluated. If it reads references, a
 golden question also counts as right if the adapter answered it right although the search found
@@ -37,6 +41,8 @@ ENOUGH = 100  # golden questions that outweigh the shipped threshold
 OFF_TOPIC = Path(__file__).parents[1] / "examples" / "reading" / "off_topic.jsonl"
 FEWEST = 10  # golden questions below which the shipped threshold stays
 WRONG_COSTS = 2.0
+MADE_UP_SHARE = 0.25  # what the questions that no pair answers weigh; that of the golden ones is 1
+NEEDLESS = 0.03  # share of the right answers that is declined for their sake, at most
 MARGIN = 0.1  # of the distance to the next question that a threshold keeps from it
 DRAWS = 200
 INTERVAL = 0.9  # of the draws lie within it
@@ -48,6 +54,7 @@ class Searched:
 
     confidence: float
     right: bool
+    made_up: bool = False  # people did not ask it, and no pair answers it
 
 
 @dataclass(frozen=True)
@@ -128,12 +135,12 @@ def measure(
         answered.append(Searched(found.confidence, right))
         of_fact = _pairs_of(db, domain, question.fact, question.response)
         without = search.find(domain, question.prompt, limit=1, without=of_fact)
-        unanswerable.append(Searched(without.confidence or 0.0, False))
+        unanswerable.append(Searched(without.confidence or 0.0, False, made_up=True))
     outside = off_topic()
     step = max(1, len(outside) // len(asked))
     for text in outside[::step][: len(asked)]:
         found = search.find(domain, text, limit=1)
-        unanswerable.append(Searched(found.confidence or 0.0, False))
+        unanswerable.append(Searched(found.confidence or 0.0, False, made_up=True))
     fitted = fit([*answered, *unanswerable], len(asked), shipped.answer_from)
     made = DomainCalibration(encoder, *fitted, questions=len(asked))
     thresholds = (shipped.answer_from, made.answer_from)
@@ -180,13 +187,26 @@ def fit(
 
 def best_threshold(searched: Sequence[Searched], near: float) -> float:
     """The threshold with the most right answers, less what the wrong ones cost; of several equally
-    good ones, the nearest to `near`."""
+    good ones, the nearest to `near`. Above `near`, made-up questions raise it only as far as they
+    may."""
+    asked = [s for s in searched if not s.made_up]
+    if len(asked) == len(searched):
+        return _best(searched, near, 0.0, 1.0)
+    made_up_weighs = MADE_UP_SHARE * len(asked) / (len(searched) - len(asked))
+    right = sorted(s.confidence for s in asked if s.right)
+    allowed = right[int(NEEDLESS * len(right))] if right else 1.0
+    most = max(allowed, near, _best(asked, near, 0.0, 1.0))
+    return _best(searched, near, made_up_weighs, most)
+
+
+def _best(searched: Sequence[Searched], near: float, made_up_weighs: float, most: float) -> float:
+    """The best threshold of at most `most`."""
     ordered = sorted(searched, key=lambda s: -s.confidence)
     values = [s.confidence for s in ordered]
     # A threshold between two neighbours answers everything before it.
-    gained, best, chosen = 0.0, float("-inf"), near
+    gained, best, chosen = 0.0, float("-inf"), min(near, most)
     for n in range(len(ordered) + 1):
-        high = values[n - 1] if n else 1.0
+        high = min(values[n - 1] if n else 1.0, most)
         low = values[n] if n < len(values) else 0.0
         if high > low:
             threshold = min(max(near, low + (high - low) * MARGIN), high)
@@ -194,7 +214,8 @@ def best_threshold(searched: Sequence[Searched], near: float) -> float:
             if gained > best or (gained == best and closer):
                 best, chosen = gained, threshold
         if n < len(ordered):
-            gained += 1.0 if ordered[n].right else -WRONG_COSTS
+            weight = made_up_weighs if ordered[n].made_up else 1.0
+            gained += weight * (1.0 if ordered[n].right else -WRONG_COSTS)
     return chosen
 
 

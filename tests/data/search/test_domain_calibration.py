@@ -50,6 +50,35 @@ def test_the_threshold_gives_most_right_answers_for_their_price(
     assert least <= domain_calibration.best_threshold(some(*found), 0.4) <= most
 
 
+def test_questions_that_nobody_asked_cost_few_right_answers() -> None:
+    """A domain of similar facts, such as one about commands: without its own pairs, nearly every
+    question finds a neighbour that the search is as sure of."""
+    asked = [Searched(n / 100, True) for n in range(30, 80)]
+    made_up = [Searched(n / 100, False, made_up=True) for n in range(10, 70) for _ in range(2)]
+
+    chosen = domain_calibration.best_threshold([*asked, *made_up], 0.27)
+
+    assert 0.27 <= chosen < 0.32
+    assert domain_calibration.outcomes(asked, chosen).declined <= 1
+    # Counted like questions that people ask, they would decline most of them.
+    as_asked = [Searched(s.confidence, s.right) for s in made_up]
+    assert domain_calibration.best_threshold([*asked, *as_asked], 0.27) > 0.6
+
+
+def test_wrong_answers_to_golden_questions_raise_the_threshold_as_far_as_it_takes() -> None:
+    asked = some(*[(0.9, True)] * 5, *[(0.6, False)] * 5, *[(0.5, True)] * 5)
+    made_up = [Searched(0.1, False, made_up=True)] * 10
+
+    assert 0.6 < domain_calibration.best_threshold([*asked, *made_up], 0.27) < 0.9
+
+
+def test_made_up_questions_never_lower_the_threshold_for_one_stray_question() -> None:
+    asked = some((0.05, True), *[(0.9, True)] * 10)
+    made_up = [Searched(0.2, False, made_up=True)] * 22
+
+    assert domain_calibration.best_threshold([*asked, *made_up], 0.27) == 0.27
+
+
 def test_few_questions_move_the_threshold_a_little() -> None:
     found = some(*[(0.9, True), (0.6, False)] * 10)
     best = domain_calibration.best_threshold(found, 0.4)
