@@ -10,6 +10,7 @@ transaction. This package imports nothing else of the project.
 - `lora_limits`: which LoRA adapters vLLM can serve
 - `domains`: domains, the topics the bot answers, and the Slack channels bound to them
 - `pairs`: prompt-response pairs, their files and review, datasets and golden sets
+- `quality`: checks pairs before training, and fixes what they find
 - `search`: finds the pairs that bear on a question
 - `conversations`: conversations, messages, replies
 - `feedback`: ratings, corrections, suggestions

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bot.cli import interruption, terminal
+from bot.cli import interruption, pair_quality, terminal
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
 from bot.cli.verbs import registered
 from bot.commands import admin
@@ -30,6 +30,10 @@ ENCODED_AT_IMPORT = 2_000  # pairs in a domain; they take about 20 seconds of a 
 @click.group(cls=Group)
 def pairs() -> None:
     """Import, export and review training pairs."""
+
+
+pairs.add_command(pair_quality.check)
+pairs.add_command(pair_quality.allow)
 
 
 @pairs.command("import")

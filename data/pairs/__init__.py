@@ -7,9 +7,11 @@
 - `files`: imports and exports JSON Lines, OpenAI chat messages and CSV
 - `formats`: the file formats of pairs, one entry each
 - `golden`: golden questions, which are used for evaluation only
+- `masked_words`: the private words that were masked in a pair that waits for review
 - `pairs`: a prompt and its response, its author and its status
 - `preference_sets`: the rated answers that a preference-tuning run learns from
 - `question`: the question that a pair asks, and the form in which questions are compared
+- `question_join`: finds all questions that are the same among many, in one pass
 - `question_matching`: finds questions that are the same apart from their spelling and word forms
 - `reply_sources`: the pairs that an answer rests on
 - `review_queue`: the queue of pending pairs, shared by several reviewers

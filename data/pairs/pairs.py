@@ -275,6 +275,22 @@ def update_spelling(db: Database, pair_id: int, draft: Draft) -> None:
     changed(db, sql, [draft.prompt.strip(), draft.response.strip(), pair_id, fingerprint(draft)])
 
 
+def replace_words(db: Database, pair_id: int, draft: Draft) -> None:
+    """Give a pending pair that is in no dataset other words. Raises Conflict otherwise."""
+    check(draft)
+    draft = _marked(draft)
+    sql = (
+        "UPDATE pairs SET prompt = ?, response = ?, turns = ?, fact = ?, fingerprint = ?, "
+        "prompt_digest = ? WHERE id = ? AND status = 'pending' "
+        "AND NOT EXISTS (SELECT 1 FROM dataset_pairs WHERE pair_id = pairs.id)"
+    )
+    prompt, response = draft.prompt.strip(), draft.response.strip()
+    given: list[Any] = [prompt, response, _turns_json(draft), draft.fact or fact_of(response)]
+    given += [fingerprint(draft), prompt_digest(prompt), pair_id]
+    if not changed(db, sql, given):
+        raise Conflict(f"Pair {pair_id} does not wait for review any more.")
+
+
 def new_since(db: Database, domain: Domain, dataset_id: int | None) -> int:
     """The number of approved, trainable pairs that are not in the dataset."""
     return int(

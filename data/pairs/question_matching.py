@@ -57,7 +57,7 @@ class Index(Generic[K]):
         self._having: dict[str, list[int]] = {}
 
     def add(self, key: K, text: str) -> None:
-        words = _words(text)
+        words = words_of(text)
         number = len(self._questions)
         self._questions.append((key, text, words))
         self._exact.setdefault(words.all, number)
@@ -66,7 +66,7 @@ class Index(Generic[K]):
 
     def find(self, text: str) -> Match[K] | None:
         """A matching question, or None. An exact match is preferred."""
-        words = _words(text)
+        words = words_of(text)
         if words.all in self._exact:
             key, found, _ = self._questions[self._exact[words.all]]
             return Match(key, "exact", found)
@@ -82,12 +82,18 @@ class Index(Generic[K]):
         return {number for some in sorted(having, key=len)[: SLIPS + 1] for number in some}
 
 
-def _words(text: str) -> Words:
+def words_of(text: str) -> Words:
+    """The words of a question as they are compared."""
     found = WORD.findall(unicodedata.normalize("NFKC", text)) or [text.strip()]
     words = tuple(word.casefold() for word in found)
     names = frozenset(word.casefold() for word in found if NAME.search(word))
     matter = tuple(ONE_WORD.get(w, w) for w in words if w not in SMALL) or words
     return Words(words, matter, frozenset(matter), names)
+
+
+def matches(one: Words, other: Words) -> bool:
+    """Whether two questions match, exactly or nearly."""
+    return one.all == other.all or _near(one, other)
 
 
 def _near(one: Words, other: Words) -> bool:
@@ -103,21 +109,21 @@ def _paired(left: list[str], right: list[str]) -> bool:
     if len(left) > SLIPS:
         return False
     for word in left:
-        like = next((other for other in right if _alike(word, other)), None)
+        like = next((other for other in right if alike(word, other)), None)
         if like is None:
             return False
         right.remove(like)
     return True
 
 
-def _alike(one: str, other: str) -> bool:
+def alike(one: str, other: str) -> bool:
     """Whether two different words may be the same word, misspelt or in another form."""
-    return bool(_stems(one) & _stems(other)) or (
+    return bool(stems(one) & stems(other)) or (
         min(len(one), len(other)) >= LONG and _one_slip(one, other)
     )
 
 
-def _stems(word: str) -> set[str]:
+def stems(word: str) -> set[str]:
     """The words that it may be a form of."""
     cut = {word.removesuffix(e) for e in ENDINGS if len(word) - len(e) >= LONG - 2}
     return {word, *cut}

@@ -13,7 +13,7 @@ from typing import Literal
 
 from sqlite_utils import Database
 
-from data.pairs import contamination, pairs
+from data.pairs import contamination, masked_words, pairs
 from data.pairs.pairs import Draft, Pair, Status
 from data.store.clock import now_us
 from data.store.db import changed
@@ -110,3 +110,23 @@ def _set(db: Database, pair_id: int, status: Status, by: ReviewedBy, reason: str
         "WHERE id = ?",
         [status, now_us(), by.stored, reason, pair_id],
     )
+    if status != "pending":
+        masked_words.drop(db, pair_id)
+
+
+def change_status_only(db: Database, pair_id: int, before: Status, after: Status) -> bool:
+    """Change the status and leave who reviewed the pair, so that it can be changed back. Returns
+    whether the pair had the status `before`. Raises contamination.Leak as `set_status` does."""
+    if after == "approved":
+        contamination.refuse_approval(db, pairs.get(db, pair_id))
+    sql = "UPDATE pairs SET status = ? WHERE id = ? AND status = ? AND forgotten_at IS NULL"
+    return changed(db, sql, [after, pair_id, before]) == 1
+
+
+def copy_review(db: Database, of_pair: int, to_pair: int) -> None:
+    """Give a pair the reviewer of another one, whose words it has in another form."""
+    sql = (
+        "UPDATE pairs SET reviewed_by = o.reviewed_by, reviewed_at = o.reviewed_at "
+        "FROM pairs o WHERE o.id = ? AND pairs.id = ?"
+    )
+    changed(db, sql, [of_pair, to_pair])

@@ -9,7 +9,10 @@ The tables:
 
     domains ─┬─ domain_channels            the Slack channels that a domain answers in
              ├─ domain_calibrations        from which confidence on it answers
-             ├─ pairs ── dataset_pairs ── datasets
+             ├─ pairs ─┬─ dataset_pairs ── datasets
+             │         ├─ quality_fixes    what a quality check changed, so that it can be undone
+             │         └─ masked_words     private words of a pair that waits for review
+             ├─ allowed_words              contact data that is not masked
              ├─ runs ─┬─ run_points        the loss curve
              │        ├─ run_judgements    the rated replies that preference tuning learns from
              │        ├─ trials            the trials of a search

@@ -1,0 +1,81 @@
+"""Finds all questions that ask the same among many, in one pass.
+
+`question_matching.Index` finds a match of one question. Asking it for each of 50,000 questions
+takes minutes. Here every word is replaced by the representative of all words that it may be a
+misspelling or a form of. Questions that match then have the same representatives, so only those
+are compared.
+"""
+
+import re
+from collections.abc import Sequence
+
+from data.pairs.question_matching import LONG, NAME, Words, alike, matches, stems, words_of
+
+SYMBOL = re.compile(r"[+#*%<>=&|^~@$\\]")  # tells `C++` from `C#`; punctuation tells nothing
+
+
+def same_questions(texts: Sequence[str]) -> list[list[int]]:
+    """Groups of at least two texts, as positions in order, in which every text matches the first
+    one as `question_matching` defines it."""
+    words = [words_of(text) for text in texts]
+    root = _representatives({word for one in words for word in one.matter})
+    buckets: dict[int, list[int]] = {}
+    for at, one in enumerate(words):
+        # two keys that are equal by chance only cost a comparison
+        key = hash((tuple(sorted(root.get(word, word) for word in one.matter)), one.names))
+        buckets.setdefault(key, []).append(at)
+    found: list[list[int]] = []
+    for bucket in buckets.values():
+        if len(bucket) > 1:
+            found += [group for group in _groups(bucket, texts, words) if len(group) > 1]
+    return sorted(found)
+
+
+def _groups(bucket: list[int], texts: Sequence[str], words: Sequence[Words]) -> list[list[int]]:
+    groups: list[list[int]] = []
+    for at in bucket:
+        for group in groups:
+            first = group[0]
+            if _symbols(texts[at]) == _symbols(texts[first]) and matches(words[at], words[first]):
+                group.append(at)
+                break
+        else:
+            groups.append([at])
+    return groups
+
+
+def _symbols(text: str) -> list[str]:
+    return sorted(SYMBOL.findall(text))
+
+
+def _representatives(vocabulary: set[str]) -> dict[str, str]:
+    """Word -> one word of all that are alike, directly or through others."""
+    leader: dict[str, str] = {}
+
+    def find(word: str) -> str:
+        while leader.setdefault(word, word) != word:
+            leader[word] = leader[leader[word]]
+            word = leader[word]
+        return word
+
+    def join(one: str, other: str) -> None:
+        low, high = sorted((find(one), find(other)))
+        leader[high] = low
+
+    by_stem: dict[str, str] = {}
+    by_rest: dict[str, list[str]] = {}
+    for word in sorted(vocabulary):
+        if NAME.search(word):
+            continue
+        for stem in stems(word):
+            join(word, by_stem.setdefault(stem, word))
+        if len(word) < LONG:
+            continue
+        # words that differ by one slip are equal after at most one letter is left out of each
+        for rest in {word, *(word[:i] + word[i + 1 :] for i in range(len(word)))}:
+            others = by_rest.setdefault(rest, [])
+            for other in others:
+                if find(other) != find(word) and alike(word, other):
+                    join(word, other)
+            others.append(word)
+    return {word: find(word) for word in leader}
