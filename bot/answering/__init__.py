@@ -15,6 +15,7 @@
 - `recording`: how the store records an answer: its start, its adapter and replica, its end
 - `side_by_side`: two blinded answers to one question, for comparisons that ask for a preference
 - `storage_bounds`: bounds for the stored texts of browsers and of API keys
+- `task_answers`: titles, tags and the like, which chat programs ask for by themselves
 - `unanswered_groups`: the declined questions in groups of the same meaning
 - `writing`: one answer being written: which engine writes it, and failover when that engine fails
 """

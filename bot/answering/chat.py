@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from sqlite_utils import Database
 
-from bot.answering import prompt, recording
+from bot.answering import prompt, recording, task_answers
 from bot.answering.admission import Admission, AdmissionClass, TooBusy
 from bot.answering.circuit_breaker import Breaker
 from bot.answering.grounding import Grounds
@@ -29,6 +29,7 @@ from bot.answering.recording import Closed
 from bot.answering.reference_finder import ReferenceFinder
 from bot.answering.routing import BASE, Target
 from bot.answering.storage_bounds import StorageBounds
+from bot.answering.task_answers import TaskAnswers
 from bot.answering.writing import Engines, NotLearned, Writing
 from data.bases import control_tokens
 from data.config.settings import Settings
@@ -76,6 +77,7 @@ class Started:
     confidence: float | None = None  # that the first source answers, 0..1; None: not known
     uncertain: bool = False  # the answer is given, and may well not be the one
     history_dropped: int = 0  # earlier messages that did not fit into the prompt
+    task: bool = False  # it is for a chat program itself, and is not recorded
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,7 @@ class Chat:
         self.search = search or PairSearch(store, settings.search)
         self.storage = StorageBounds(store, bot.web_storage_mib, bot.key_storage_mib)
         self._finder = ReferenceFinder(store, settings, self.search)
+        self._tasks = TaskAnswers(settings, self.search)
         self._store = store
         self._settings = settings
         self._on_closed = on_closed
@@ -169,6 +172,14 @@ class Chat:
         AdapterMissing when no adapter can answer and no approved answer can be quoted. Raises
         StreamCut, after the pieces that arrived, when an answer was interrupted and no other
         replica could continue it."""
+        if ask.task is not None:
+            text = await self._tasks.text(ask)
+            if text is not None:
+                yield Started(ask.reply_id, "", None, task=True)
+                yield Delta(text)
+                yield Ended("stop", 0, 0)
+                return
+            ask = task_answers.by_model(ask)
         prompt.check(ask, self._settings.bot.max_prompt_chars)
         await self.storage.check(ask.person)
         grounds = await self._finder.find(ask)
@@ -264,6 +275,9 @@ class Chat:
         the adapter found that its references do not answer the question."""
         if writing.plan is None:
             return  # nothing was opened
+        if ask.task is not None:
+            await self._take_back(ask, writing)
+            return
         record, latency_us = writing.record, writing.record.age_us()
         sources, version = writing.sources, writing.layout
 
@@ -294,8 +308,9 @@ class Chat:
             await asyncio.wait({recorded}, timeout=FIRST_TRY_S)
 
     async def _take_back(self, ask: Ask, writing: Writing) -> None:
-        """Remove a question that is too long, or has a schema that the engine refuses, from the
-        store: that is the caller's error, and no answer of the adapter that was to answer."""
+        """Remove from the store what is no question of a person: a task of a chat program, once it
+        has ended. Or one that is too long, or has a schema that the engine refuses: that is the
+        caller's error, and no answer of the adapter that was to answer."""
         if writing.plan is not None:
             removed = self._recorded(ask, lambda db: recording.take_back(db, ask), until=GIVE_UP_S)
             await asyncio.wait({removed}, timeout=FIRST_TRY_S)
@@ -432,4 +447,5 @@ def _started(writing: Writing, ask: Ask, declined: Grounds | None = None) -> Sta
         writing.grounds.found.confidence if writing.grounds else None,
         declined is None and writing.grounds is not None and writing.grounds.uncertain,
         writing.history_dropped,
+        ask.task is not None,
     )

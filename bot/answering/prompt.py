@@ -7,7 +7,7 @@ quoted, then the best reference, then the default answer limit.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from data.config.settings import BotSettings
 from data.conversations import conversations
@@ -24,6 +24,7 @@ MIN_ANSWER_TOKENS = 32  # a question that leaves room for fewer is too long
 WHOLE_QUESTION = 4  # words from which on a question means something by itself
 CONSTRAINTS = ("response_format", "logit_bias")  # fields of `Sampling`
 HISTORY_BUDGET = 4  # times `max_prompt_chars`: the longest history that is ever sent
+TaskKind = Literal["title", "tags", "follow_ups", "queries", "other"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,20 @@ class Quoted:
     @property
     def notes(self) -> str:
         return " ".join(part for part in (self.read, self.note) if part)
+
+
+@dataclass(frozen=True)
+class ChatTask:
+    """What a chat program asks by itself, for its own pages, and no person does."""
+
+    kind: TaskKind
+    said: tuple[Message, ...] = ()  # the conversation that it is about, as far as it can be read
+    as_json: bool = False  # the answer is a JSON object with the kind as its key
+
+    @property
+    def questions(self) -> tuple[str, ...]:
+        """What the person said in it."""
+        return tuple(m.text for m in self.said if m.role == "user" and m.text.strip())
 
 
 @dataclass(frozen=True)
@@ -61,6 +76,7 @@ class Ask:
     references: bool = True  # False: no search, so nothing is quoted or declined either
     store: bool = True  # False: keep figures, but neither the question nor the answer
     quoted: Quoted = Quoted()
+    task: ChatTask | None = None  # it is no person's question, and is not recorded
     address: str = ""  # the IP address of a browser; only its keyed digest is stored
     reply_id: str = field(default_factory=conversations.new_reply_id)
 

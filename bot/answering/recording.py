@@ -229,7 +229,7 @@ def take_back(db: Database, ask: Ask) -> None:
     """Remove a question and its reply, as if it had never been asked. A person who got no other
     answer since has not been exposed either."""
     opened = conversations.remove(db, ask.reply_id)
-    if opened is not None and ask.second_variant is None:
+    if opened is not None and ask.second_variant is None and ask.task is None:
         assignments.take_back(db, opened.domain_id, ask.person, opened.created_at, ask.thread)
 
 

@@ -12,7 +12,7 @@ def grounds_as_json(started: Started) -> dict[str, Any]:
     """The fields of a started answer. The sources of a refusal are only its nearest questions."""
     declined = started.outcome == "declined"
     return {
-        "outcome": started.outcome,
+        "outcome": "task" if started.task else started.outcome,
         "sources": [] if declined else sources_as_json(started.sources),
         "references_sent": started.layout > 0,
         "nearest": list(started.suggestions),

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from bot.answering import side_by_side
 from bot.answering.side_by_side import BlindedAnswer
-from bot.api import auth, completion_request, relay
+from bot.api import completion_request, relay
 from bot.api.answer_sources import grounds_as_json
 from bot.api.completion_request import ChatRequest
 from bot.api.completions import Completions, is_refusal
@@ -45,8 +45,8 @@ class Answers:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            secret = auth.bearer(Headers(scope=scope))
-            request, ask = await self._completions.understand(secret, await relay.body(receive))
+            headers = Headers(scope=scope)
+            request, ask = await self._completions.understand(headers, receive)
             if request.stream:
                 raise BadField("stream", "Answers here are not streamed; omit 'stream'.")
             if request.logprobs:

@@ -16,7 +16,7 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from bot.answering.chat import Ask, Delta, Ended, Started
-from bot.api import auth, completion_request, models, relay
+from bot.api import auth, chat_programs, completion_request, models, relay
 from bot.api.answer_sources import grounds_as_json
 from bot.api.completion_request import ChatRequest
 from bot.api.problems import Problem
@@ -45,10 +45,11 @@ class Completions:
         "that could not answer, if a fallback did. The headers `X-Understudy-Adapter` and "
         "`X-Understudy-Instead-Of` say the same; `X-Understudy-Ignored` names the fields of the "
         "request that have no effect. `outcome` is `generated`, `quoted` (an approved "
-        "answer, word for word), `declined` or `small_talk`; only a generated answer has an "
-        "adapter. `sources` are the approved pairs that the answer rests on, each with `pair_id`, "
-        "`prompt`, `approved_by`, `approved_at` and `similarity`; `references_sent` says whether "
-        "the model was given them. `nearest` are the questions to ask instead of a declined one; "
+        "answer, word for word), `declined`, `small_talk` or `task` (a title or the like that a "
+        "chat program asks for by itself; it is not recorded, so `reply_id` is null). `sources` "
+        "are the approved pairs that the answer rests on, each with `pair_id`, `prompt`, "
+        "`approved_by`, `approved_at` and `similarity`; `references_sent` says whether the model "
+        "was given them. `nearest` are the questions to ask instead of a declined one; "
         "if the answer had to be JSON, the words of a declined one are the message's `refusal`. "
         "`confidence` is the probability that the best source answers the question (null where it "
         "is not known), and `uncertain` marks an answer that may well not be the right one. "
@@ -62,9 +63,7 @@ class Completions:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            secret = auth.bearer(Headers(scope=scope))
-            body = await relay.body(receive)
-            request, ask = await self.understand(secret, body)
+            request, ask = await self.understand(Headers(scope=scope), receive)
             usage = request.stream_options is not None and request.stream_options.include_usage
 
             def whole(started: Started, text: str, ended: Ended) -> dict[str, Any]:
@@ -76,14 +75,14 @@ class Completions:
         except relay.CallerDisconnected:
             log.info("The caller disconnected before the answer was complete")
 
-    async def understand(self, secret: str, body: bytes) -> tuple[ChatRequest, Ask]:
+    async def understand(self, headers: Headers, receive: Receive) -> tuple[ChatRequest, Ask]:
         """The parsed request and its question."""
 
-        def parse() -> tuple[ChatRequest, ChatRequest]:
+        def parse(body: bytes) -> tuple[ChatRequest, ChatRequest]:
             request = completion_request.parse(body)
             return request, request
 
-        return await understand(self._service, secret, parse)
+        return await understand(self._service, headers, receive, parse)
 
 
 async def answer(
@@ -109,15 +108,20 @@ async def answer(
 
 
 async def understand(
-    service: Service, secret: str, parse: Callable[[], tuple[T, ChatRequest]]
+    service: Service,
+    headers: Headers,
+    receive: Receive,
+    parse: Callable[[bytes], tuple[T, ChatRequest]],
 ) -> tuple[T, Ask]:
-    """The parsed request and its question. `parse` returns the request, and the same as a chat
-    request. An invalid key is reported before anything else, so that it reveals nothing about the
-    request."""
+    """The parsed request and its question. `parse` turns a body into the request, and the same as a
+    chat request. An invalid key is reported before anything else, so that it reveals nothing about
+    the request."""
+    secret = auth.bearer(headers)
+    body = await relay.body(receive)
     fault: Invalid | None = None
     parsed: tuple[T, ChatRequest] | None = None
     try:
-        parsed = parse()
+        parsed = parse(body)
     except Invalid as error:
         fault = error
 
@@ -130,7 +134,7 @@ async def understand(
         raise fault or Invalid("The request cannot be understood.")
     given, request = parsed
     question = completion_request.question(request)
-    person = auth.person(key, request.user)
+    person = auth.person(key, request.user or chat_programs.user(headers))
     reply_id = new_reply_id()
     context_tokens = service.settings.serving.max_model_len
     return given, Ask(
@@ -145,6 +149,7 @@ async def understand(
         sampling=completion_request.sampling(request, context_tokens),
         references=request.understudy.references,
         store=request.store,
+        task=chat_programs.task(request.messages, headers),
         reply_id=reply_id,
     )
 
@@ -240,7 +245,7 @@ def about(started: Started) -> dict[str, Any]:
         "variant": started.variant,
         "instead_of": started.instead_of,
         "precision": started.precision,
-        "reply_id": started.reply_id,
+        "reply_id": None if started.task else started.reply_id,
         "history_dropped": started.history_dropped,
         **grounds_as_json(started),
     }

@@ -22,7 +22,7 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from bot.answering.chat import Ask, Delta, Ended, Started
-from bot.api import auth, completion_request, relay
+from bot.api import completion_request, relay
 from bot.api.completion_request import ChatRequest
 from bot.api.completions import about, answer, understand
 from bot.api.problems import BadField, Problem
@@ -68,8 +68,7 @@ class Responses:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            secret = auth.bearer(Headers(scope=scope))
-            request, ask = await self._understand(secret, await relay.body(receive))
+            request, ask = await self._understand(Headers(scope=scope), receive)
             response = ResponseObject(request, ask.reply_id)
 
             def whole(started: Started, text: str, ended: Ended) -> dict[str, Any]:
@@ -82,14 +81,14 @@ class Responses:
         except relay.CallerDisconnected:
             log.info("The caller disconnected before the answer was complete")
 
-    async def _understand(self, secret: str, body: bytes) -> tuple[ResponseRequest, Ask]:
-        def parse() -> tuple[ResponseRequest, ChatRequest]:
+    async def _understand(self, headers: Headers, receive: Receive) -> tuple[ResponseRequest, Ask]:
+        def parse(body: bytes) -> tuple[ResponseRequest, ChatRequest]:
             given = completion_request.parse_as(ResponseRequest, body)
             if given.input[-1].role != "user" or not given.input[-1].content.strip():
                 raise BadField("input", "The last message must be the user's, and not empty.")
             return given, given.as_chat()
 
-        request, ask = await understand(self._service, secret, parse)
+        request, ask = await understand(self._service, headers, receive, parse)
         turns = self._service.settings.bot.history_turns
 
         def read(db: Database) -> Ask:

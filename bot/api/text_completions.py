@@ -14,7 +14,7 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from bot.answering.chat import Delta, Ended, Started
-from bot.api import auth, completion_request, relay
+from bot.api import completion_request, relay
 from bot.api.completion_request import (
     AnswerOptions,
     AnswerRequest,
@@ -110,14 +110,13 @@ class TextCompletions:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            secret = auth.bearer(Headers(scope=scope))
-            body = await relay.body(receive)
 
-            def parse() -> tuple[TextCompletionRequest, ChatRequest]:
+            def parse(body: bytes) -> tuple[TextCompletionRequest, ChatRequest]:
                 given = completion_request.parse_as(TextCompletionRequest, body)
                 return given, given.as_chat()
 
-            request, ask = await understand(self._service, secret, parse)
+            headers = Headers(scope=scope)
+            request, ask = await understand(self._service, headers, receive, parse)
             options = request.stream_options
             usage = options is not None and options.include_usage
 
@@ -129,8 +128,8 @@ class TextCompletions:
                 }
 
             encoder = TextChunks(request.model, usage) if request.stream else None
-            headers = completion_request.ignored_header(request)
-            await answer(self._service, ask, encoder or whole, headers, scope, receive, send)
+            ignored = completion_request.ignored_header(request)
+            await answer(self._service, ask, encoder or whole, ignored, scope, receive, send)
         except relay.CallerDisconnected:
             log.info("The caller disconnected before the answer was complete")
 
