@@ -18,6 +18,7 @@ transaction. This package imports nothing else of the project.
 - `bases`: base models in the home folder
 - `adapters`: adapter versions, their files, and where they are loaded
 - `runs`: tuning runs and their reports
+- `triggers`: when a domain retrains by itself
 - `people`: roles, API keys, consent
 - `privacy`: personal data, erasure, provenance
 - `gpu`: what fits on a card, and how tuning and serving share it

@@ -32,7 +32,8 @@ CANCELLED = "Run {} was cancelled before it was evaluated."  # of an adapter
 FAILED = "Run {} failed before it was evaluated."
 
 SELECT = """
-SELECT r.*, d.name AS domain FROM runs r JOIN domains d ON d.id = r.domain_id
+SELECT r.*, d.name AS domain, coalesce(t.why, '') AS why
+FROM runs r JOIN domains d ON d.id = r.domain_id LEFT JOIN triggered_runs t ON t.run_id = r.id
 """
 OWNED = "id = ? AND worker = ? AND attempts = ? AND state = 'running'"
 
@@ -72,6 +73,7 @@ class Run:
     heartbeat_at: int | None  # by the clock of leases
     finished_at: int | None
     learns: Learns = "pairs"
+    why: str = ""  # what triggered it, as a sentence; '': a person requested it
 
     @property
     def method(self) -> MethodName:

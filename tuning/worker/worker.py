@@ -32,17 +32,17 @@ from typing import IO
 
 from sqlite_utils import Database
 
-from data import domains, free_memory
-from data.adapters import registry
+from data import free_memory
 from data.bases import folders
 from data.config.settings import Settings
 from data.gpu import time_sharing
-from data.pairs import pairs
 from data.runs import runs
 from data.runs.phases import Phase, RunPhase
 from data.runs.runs import Run, RunLost
+from data.store.clock import now_us
 from data.store.db import Store
-from data.store.errors import Conflict, Unavailable
+from data.store.errors import Unavailable, UnderstudyError
+from data.triggers import firing
 from tuning import child_process, threads
 from tuning.child_process import ExitCode
 from tuning.worker.standstill import Standstill
@@ -50,6 +50,7 @@ from tuning.worker.standstill import Standstill
 log = logging.getLogger(__name__)
 
 POLL_S = 1.0  # between two checks of the queue
+TRIGGERS_S = 30.0  # between two checks of the triggers
 HEARTBEAT_S = 5.0
 WATCH_S = 0.25  # between two checks of the child
 LOOK_S = 2.0  # between two looks at what the child does
@@ -58,7 +59,6 @@ GRACE_S = 10.0  # between asking the child to end and killing it
 HUNG_S = 600.0  # without any processor time; a training that waits for an engine uses some
 WAITING = RunPhase(Phase.WAITING_FOR_WORKER)
 HUNG = "The process of the run hung: it used no processor time for ten minutes"
-AUTOMATIC = "understudy:auto-retrain"  # requests the automatic retrains
 LOG_TAIL_BYTES = 4000  # of a log, searched for the reason of a crash
 
 
@@ -76,10 +76,12 @@ def run(
     name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
     failed = False
     gpu = _GpuAccess(settings, clock)
+    triggers = _Triggers(settings)
     with Store(settings.store_path) as store, _signals(stop):
         log.info("worker %s is waiting for runs", name)
         while not stop.is_set():
             try:
+                triggers.check(store)
                 claimed = _next(store, settings, name, gpu)
                 if claimed is not None:
                     ended = _execute(store, gpu, claimed, stop)
@@ -94,6 +96,28 @@ def run(
             stop.wait(POLL_S)
         log.info("worker %s has stopped", name)
     return int(once and failed)
+
+
+class _Triggers:
+    """Queues the runs whose triggers have fired. Other workers may do the same at the same time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._next = 0.0
+
+    def check(self, store: Store) -> None:
+        """Does nothing if the last check was a moment ago."""
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + TRIGGERS_S
+        try:
+            for domain, plan in firing.plans(store.db, self.settings, now_us()):
+                with store.write() as db:
+                    queued = firing.fire(db, domain, plan, now_us())
+                if queued is not None:
+                    log.info("run %d of %s: %s", queued.id, domain.name, queued.why)
+        except UnderstudyError as error:
+            log.warning("The triggers could not be checked: %s", error)
 
 
 class _GpuAccess:
@@ -126,14 +150,13 @@ class _GpuAccess:
 
 
 def _next(store: Store, settings: Settings, name: str, gpu: _GpuAccess) -> Run | None:
-    """Return lost runs to the queue, queue due retrains, and claim a run if the GPU is free."""
-    if not _anything_to_do(store.db, settings):
+    """Return lost runs to the queue, and claim a run if the GPU is free."""
+    if not _anything_to_do(store.db):
         gpu.update(store.db)
         return None
     with store.write() as db:
         for run_id in runs.requeue_silent(db, settings.tuning.max_attempts):
             log.warning("run %d has lost its worker", run_id)
-        queue_due(db, settings.tuning.auto_retrain_pairs)
         gpu.update(db)
         if gpu.too_long:
             _give_up(db, name)
@@ -157,33 +180,9 @@ def _give_up(db: Database, name: str) -> None:
         )
 
 
-def _anything_to_do(db: Database, settings: Settings) -> bool:
+def _anything_to_do(db: Database) -> bool:
     """A check without a write lock: most polls find nothing."""
-    if settings.tuning.auto_retrain_pairs:
-        return True
     return any(run.open for run in runs.recent(db, limit=100))
-
-
-def queue_due(db: Database, threshold: int) -> list[Run]:
-    """Queue a retrain of each domain that has at least `threshold` new pairs; 0: of none.
-
-    A pair is new if neither the live adapter nor the newest run has it. So an adapter that nobody
-    promoted is not trained again and again."""
-    if threshold <= 0:
-        return []
-    queued = []
-    for domain in domains.list_domains(db):
-        latest = runs.recent(db, domain, limit=1)
-        live = registry.live(db, domain.id)
-        datasets = [live.dataset_id if live else None]
-        datasets += [latest[0].dataset_id] if latest else []
-        if any(run.open or (run.state != "done" and run.dataset_id is None) for run in latest):
-            continue  # a run that ended before it had a dataset would end like that again
-        if min(pairs.new_since(db, domain, dataset_id) for dataset_id in datasets) < threshold:
-            continue
-        with contextlib.suppress(Conflict):  # nothing new after all, or another process was faster
-            queued.append(runs.request(db, domain, AUTOMATIC))
-    return queued
 
 
 def _execute(store: Store, gpu: _GpuAccess, claimed: Run, stop: threading.Event) -> Run:

@@ -13,8 +13,10 @@ The tables:
              │         ├─ quality_fixes    what a quality check changed, so that it can be undone
              │         └─ masked_words     private words of a pair that waits for review
              ├─ allowed_words              contact data that is not masked
+             ├─ trigger_rules              when a domain retrains by itself
              ├─ runs ─┬─ run_points        the loss curve
              │        ├─ run_judgements    the rated replies that preference tuning learns from
+             │        ├─ triggered_runs    what triggered the run, and what became of it
              │        ├─ trials            the trials of a search
              │        └─ run_watchers      the Slack messages that follow the run
              ├─ adapters ─┬─ placements    what each replica holds

@@ -15,16 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from data import domains
-from data.adapters import registry
 from data.config.settings import Settings, TuningSettings
 from data.domains import Domain
-from data.pairs import datasets, pairs
+from data.pairs import pairs
 from data.pairs.pairs import Draft
 from data.runs import runs
 from data.runs.runs import Run
-from data.store import audit
-from data.store.db import Store, value
+from data.store.db import Store
 from tests.tuning.conftest import teach
 from tuning import child_process, threads
 from tuning.worker import worker
@@ -377,61 +374,18 @@ def test_a_child_is_given_no_secrets_and_its_share_of_threads(
     assert seen.endswith(f"}}1 {threads.SPIN_TURNS}")
 
 
-def add(store: Store, domain: Domain, count: int, start: int) -> None:
-    drafts = [Draft(f"question {i}", f"answer {i}") for i in range(start, start + count)]
+def test_a_worker_queues_what_a_trigger_asks_for_and_does_it(
+    store: Store, domain: Domain, settings: Settings
+) -> None:
+    drafts = [Draft(f"question {i}", f"answer {i}") for i in range(3)]
     with store.write() as db:
         pairs.add(db, domain, drafts, source="test", status="approved")
-
-
-def test_enough_new_pairs_queue_a_retrain_by_themselves(store: Store, domain: Domain) -> None:
-    add(store, domain, 3, 0)
-    with store.write() as db:
-        assert worker.queue_due(db, 0) == []
-        assert worker.queue_due(db, 4) == []
-        (queued,) = worker.queue_due(db, 3)
-        assert worker.queue_due(db, 3) == [], "one is already queued"
-
-    assert (queued.kind, queued.requested_by) == ("full", worker.AUTOMATIC)
-    assert audit.recent(store.db)[0].actor == worker.AUTOMATIC
-
-
-def test_pairs_of_a_run_that_was_not_promoted_are_not_trained_again_and_again(
-    store: Store, domain: Domain
-) -> None:
-    add(store, domain, 3, 0)
-    with store.write() as db:
-        (queued,) = worker.queue_due(db, 3)
-        claimed = runs.claim(db, "worker")
-        assert claimed is not None
-        runs.set_dataset(db, runs.get(db, queued.id), datasets.freeze(db, domain).id)
-        runs.fail(db, runs.get(db, queued.id), "It did not work.")
-        assert worker.queue_due(db, 3) == []
-    add(store, domain, 3, 10)
-    with store.write() as db:
-        assert len(worker.queue_due(db, 3)) == 1
-
-
-def test_automatic_retrains_continue_the_live_adapter(store: Store, domain: Domain) -> None:
-    add(store, domain, 3, 0)
-    with store.write() as db:
-        dataset = datasets.freeze(db, domain)
-        live = registry.register(
-            db, domain, version=1, sha256="x", path="x", base_model="b", rank=8, size_bytes=1,
-            recipe={}, scores={}, dataset_id=dataset.id,
-        )  # fmt: skip
-        registry.promote(db, live, "ann")
-    add(store, domain, 3, 10)
-    with store.write() as db:
-        (queued,) = worker.queue_due(db, 3)
-
-    assert (queued.kind, queued.parent_id) == ("incremental", live.id)
-
-
-def test_a_domain_without_new_pairs_is_left_alone(store: Store) -> None:
-    with store.write() as db:
-        domains.create(db, "quiet")
-        assert worker.queue_due(db, 1) == []
-    assert value(store.db, "SELECT count(*) FROM runs") == 0
+    tuning = settings.tuning.model_copy(update={"auto_retrain_pairs": 3})
+    checks = worker._Triggers(settings.model_copy(update={"tuning": tuning}))
+    checks.check(store)
+    checks.check(store)
+    (queued,) = runs.recent(store.db)
+    assert (queued.requested_by, queued.state) == ("trigger:pairs", "queued")
 
 
 def test_tuning_settings_say_how_often_a_crash_is_tried_again() -> None:
