@@ -12,8 +12,9 @@ each counts, so other work on the machine disturbs them alike. Without TRL, its 
 The second table compares the gradients of one batch, without dropout, with those of float32
 arithmetic on the same rounded weights.
 
-With `--prefix`, all pairs begin with the same tokens, as those of a domain do, and a line shows
-this project's step with whole rows. `--profile` shows where the time of a step goes instead.
+With `--prefix`, all pairs begin with the same tokens, as those of a domain do. With it or `--ours`,
+a line shows this project's step with padded rows. `--profile` shows where the time of a step goes
+instead.
 """
 
 import argparse
@@ -70,8 +71,8 @@ def main() -> None:
         return
 
     variants = {"understudy": understudy(options.base, recipe, pairs)}
-    if options.prefix:
-        variants["understudy, whole rows"] = understudy(options.base, recipe, pairs, whole=True)
+    if options.prefix or options.ours:
+        variants["understudy, padded rows"] = understudy(options.base, recipe, pairs, whole=True)
     if not options.ours:
         variants["plain PEFT loop"] = plain(options.base, recipe, pairs)
     if importlib.util.find_spec("trl") and not options.ours:
@@ -120,7 +121,8 @@ def understudy(
     path: str, recipe: Recipe, pairs: list[Example], *, whole: bool = False
 ) -> Callable[[], Any]:
     base = base_model.load_base(path, recipe, CPU)
-    base = replace(base, shares_prefix=base.shares_prefix and not whole)
+    if whole:
+        base = replace(base, shares_prefix=False, skips_padding=False)
     tuned = base_model.new_adapter(base, recipe)
     return lambda: loop.train(base, tuned, lambda _: pairs, {}, (), recipe)
 

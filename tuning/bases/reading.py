@@ -123,6 +123,7 @@ def train(
     saved = Checkpoints(scratch, identity(
         base=settings.base.model, recipe=recipe.model_dump(mode="json", exclude={"why"}),
         examples=[example.ids for example in first], shares_prefix=base.shares_prefix,
+        skips_padding=base.skips_padding,
     ))  # fmt: skip
     outcome = loop.train(
         base, model, epoch, {}, (), recipe,

@@ -16,8 +16,7 @@ from torch.nn import functional
 from tuning.data.examples import IGNORED, Example, batches
 from tuning.evaluation.eval_sets import EvalQuestion
 from tuning.evaluation.metrics import GeneratedAnswer, Loss
-from tuning.model import shared_prefix
-from tuning.model.base_model import Base, only_positions
+from tuning.model.base_model import Base, predictions
 from tuning.training.cross_entropy import token_losses
 
 log = logging.getLogger(__name__)
@@ -127,13 +126,7 @@ def _row_losses(base: Base, model: Any, rows: list[Example]) -> list[float]:
     (batch,) = batches(rows, len(rows) * len(rows[-1].ids), base.pad_id, base.device)
     targets = batch.labels[:, 1:]
     wanted = functional.pad(targets != IGNORED, (0, 1))  # position i predicts token i + 1
-    common = shared_prefix.length(batch.ids, wanted) if base.shares_prefix else 0
-    with base.precision(), only_positions(model, wanted[:, common:]):
-        if common:
-            logits = shared_prefix.logits(model, batch.ids, common)
-        else:
-            logits = model(input_ids=batch.ids, use_cache=False).logits
-    # (labelled, vocabulary)
+    logits = predictions(base, model, batch.ids, wanted)
     nats = token_losses(logits, targets[targets != IGNORED])
     summed = torch.zeros(len(rows), device=base.device)
     return summed.index_add(0, wanted.nonzero()[:, 0], nats).tolist()

@@ -9,4 +9,5 @@
 - `memory_check`: whether a run fits on a GPU that it shares with the engine
 - `reading_adapter`: where the reading adapter of a base is kept
 - `shared_prefix`: the common beginning of a batch's rows, computed once
+- `unpadded`: the rows of a batch end to end, without padding
 """

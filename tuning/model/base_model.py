@@ -27,7 +27,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAn
 from data.bases import context_length, folders
 from data.lora_limits import UNSERVED_MODULES
 from data.store.errors import Invalid, Unavailable
-from tuning.model import cpu_linear, cpu_lora, cpu_norm, shared_prefix
+from tuning.model import cpu_linear, cpu_lora, cpu_norm, shared_prefix, unpadded
 from tuning.model.chat_template import stop_ids
 from tuning.recipe.recipe import Recipe
 
@@ -47,6 +47,7 @@ class Base:
     stops: frozenset[int]
     pad_id: int
     shares_prefix: bool = False  # whether rows can share their beginning (`shared_prefix`)
+    skips_padding: bool = False  # whether rows can lie end to end (`unpadded`)
 
     @property
     def weights(self) -> str:
@@ -153,8 +154,12 @@ def load_base(path: str, recipe: Recipe, device: torch.device | None = None) -> 
         cpu_norm.use(model)
     stops = stop_ids(tokenizer, model.generation_config)
     pad = tokenizer.pad_token_id
-    shares = device.type == "cpu" and shared_prefix.works(model, dtype)
-    return Base(model, tokenizer, device, dtype, stops, 0 if pad is None else int(pad), shares)
+    on_cpu = device.type == "cpu"
+    return Base(
+        model, tokenizer, device, dtype, stops, 0 if pad is None else int(pad),
+        shares_prefix=on_cpu and shared_prefix.works(model, dtype),
+        skips_padding=on_cpu and unpadded.works(model, dtype),
+    )  # fmt: skip
 
 
 def keep_trainable_on_cpu(model: nn.Module) -> int:
@@ -237,6 +242,21 @@ def only_positions(model: Any, wanted: Tensor) -> Iterator[None]:
         yield
     finally:
         handle.remove()
+
+
+def predictions(base: Base, model: Any, ids: Tensor, wanted: Tensor) -> Tensor:
+    """The logits of the `wanted` positions, (positions, vocabulary), row by row. `ids` and `wanted`
+    are (rows, tokens), each row a text of its own. Where the base allows it, nothing is computed
+    for padding, and the common beginning of the rows only once."""
+    common = shared_prefix.length(ids, wanted) if base.shares_prefix else 0
+    if base.skips_padding:
+        with base.precision():
+            return unpadded.logits(model, ids, wanted, common)
+    with base.precision(), only_positions(model, wanted[:, common:]):
+        if common:
+            return shared_prefix.logits(model, ids, common)
+        found: Tensor = model(input_ids=ids, use_cache=False).logits
+    return found
 
 
 def layers(model: Any) -> list[nn.Module]:

@@ -155,6 +155,7 @@ def _identity(job: TrainingJob, prepared: PreparedTraining, loaded: LoadedModel)
         references=prepared.setup.training_set.references_sha256,
         layers=base_model.layer_kinds(loaded.model),
         shares_prefix=loaded.base.shares_prefix,
+        skips_padding=loaded.base.skips_padding,
     )
 
 

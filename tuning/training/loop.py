@@ -21,8 +21,13 @@ from torch.utils.hooks import RemovableHandle
 from data.store.errors import Invalid, UnderstudyError
 from tuning.data import packing
 from tuning.data.examples import IGNORED, Batch, Example, batches, check, windows
-from tuning.model import shared_prefix
-from tuning.model.base_model import Base, check_guarded, only_positions, trainable
+from tuning.model.base_model import (
+    Base,
+    check_guarded,
+    only_positions,
+    predictions,
+    trainable,
+)
 from tuning.progress import StepProgress
 from tuning.recipe.recipe import Recipe
 from tuning.training.checkpoint import Checkpoints, TrainingState
@@ -199,16 +204,16 @@ def learn(base: Base, model: Any, window: Sequence[Example], recipe: Recipe) -> 
     labelled = sum(batch.tokens for batch in passes)
     loss = torch.zeros((), device=base.device)
     for batch in passes:
-        share = summed_loss(base, model, batch, shares_prefix=_shares_prefix(recipe)) / labelled
+        share = summed_loss(base, model, batch, whole_rows=_needs_whole_rows(recipe)) / labelled
         share.backward()
         loss += share.detach()
     return float(loss), sum(batch.ids.numel() for batch in passes)
 
 
-def _shares_prefix(recipe: Recipe) -> bool:
-    """Whether rows may share the computation of their beginning. Noise on the embeddings depends on
-    the length of a pass, and gradient checkpointing keeps no keys and values."""
-    return not (recipe.neftune_alpha or recipe.gradient_checkpointing)
+def _needs_whole_rows(recipe: Recipe) -> bool:
+    """Whether a forward pass must see padded rows. Noise on the embeddings depends on the length of
+    a pass, and gradient checkpointing keeps no keys and values."""
+    return bool(recipe.neftune_alpha or recipe.gradient_checkpointing)
 
 
 def noisy_embeddings(model: Any, alpha: float) -> RemovableHandle:
@@ -248,26 +253,24 @@ def _out_of_patience(state: TrainingState, recipe: Recipe) -> bool:
     return recipe.patience > 0 and state.worse >= recipe.patience
 
 
-def summed_loss(base: Base, model: Any, batch: Batch, *, shares_prefix: bool = True) -> Tensor:
+def summed_loss(base: Base, model: Any, batch: Batch, *, whole_rows: bool = False) -> Tensor:
     """Cross entropy over the labelled tokens of a batch, summed, each times its weight.
 
     Only labelled positions go through the output layer: with a large vocabulary the logits of
-    the prompts would take most of the memory. With `shares_prefix`, and on a base for which that
-    works, the common beginning of the rows is computed once."""
+    the prompts would take most of the memory. Unless it must see `whole_rows`, and on a base for
+    which that works, nothing is computed for padding, and the common beginning of the rows is
+    computed once."""
     targets = batch.labels[:, 1:]
     wanted = functional.pad(targets != IGNORED, (0, 1))  # position i predicts token i + 1
-    shares = shares_prefix and base.shares_prefix and batch.positions is None
-    common = shared_prefix.length(batch.ids, wanted) if shares else 0
-    with (
-        base.precision(),
-        only_positions(model, wanted[:, common:]),
-        packing.isolation_arguments(model, batch) as positions,
-    ):
-        if common:
-            logits = shared_prefix.logits(model, batch.ids, common)
-        else:
+    if whole_rows or batch.positions is not None:
+        with (
+            base.precision(),
+            only_positions(model, wanted),
+            packing.isolation_arguments(model, batch) as positions,
+        ):
             logits = model(input_ids=batch.ids, use_cache=False, **positions).logits
-    # (labelled, vocabulary)
+    else:
+        logits = predictions(base, model, batch.ids, wanted)
     losses = token_losses(logits, targets[targets != IGNORED])
     return (losses * batch.weights[wanted]).sum()
 

@@ -136,8 +136,9 @@ def test_without_the_guard_an_evaluation_ruins_the_gradients(
     """Shows that the test above can fail. When this one does, bitsandbytes was mended and the
     guard can go."""
     monkeypatch.setattr(base_model, "keep_trainable_on_cpu", lambda some: 0)
-    # it evaluates the model while loading, so that the gradients would be ruined from the start
-    monkeypatch.setattr(base_model.shared_prefix, "works", lambda model, dtype: False)
+    # they evaluate the model while loading, so that the gradients would be ruined from the start
+    for way in (base_model.shared_prefix, base_model.unpadded):
+        monkeypatch.setattr(way, "works", lambda model, dtype: False)
     base = in_float32(tiny_base, monkeypatch)
     tuned = stirred(base)
 
