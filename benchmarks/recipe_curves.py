@@ -1,4 +1,5 @@
 """How well phrasings that training never saw are answered, against passes, learning rate and rank.
+With them, how many of the trained pairs themselves are repeated (`own`, of at most `--own`).
 
     python benchmarks/recipe_curves.py --base FOLDER --set few --rate 1e-3,2e-3 --out curves.jsonl
     python benchmarks/recipe_curves.py --base FOLDER --set medium --rank 8,16,32 --out curves.jsonl
@@ -43,6 +44,7 @@ from tuning.data.reading_set import pair_of
 from tuning.evaluation import generation, metrics
 from tuning.evaluation.eval_sets import EvalQuestion
 from tuning.model import base_model
+from tuning.model.base_model import Base
 from tuning.progress import StepProgress
 from tuning.recipe.recipe import Recipe
 from tuning.training import loop
@@ -80,6 +82,7 @@ def main() -> None:
     parser.add_argument("--every", type=float, default=1, help="passes between measurements")
     parser.add_argument("--steps", type=int, default=0, help="stop after so many; 0: never")
     parser.add_argument("--questions", type=int, default=48, help="at most so many are asked")
+    parser.add_argument("--own", type=int, default=24, help="at most so many trained pairs, too")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     if options.set:
@@ -95,8 +98,11 @@ def main() -> None:
                 continue
             _measure(options, named, made)
     lines = _lines(options.out, {})
-    columns = ("set", "rate", "rank", "batch", "layers", "pass", "loss", "held_out", "f1", "exact")
-    report.table(columns, [[line[column] for column in columns] for line in lines])
+    columns = (
+        "set", "rate", "rank", "dropout", "pass", "step", "loss", "held_out", "f1", "exact", "own",
+        "cpu_s",
+    )  # fmt: skip
+    report.table(columns, [[line.get(column) for column in columns] for line in lines])
     report.finish(benchmark="recipe_curves", base=Path(options.base).name, lines=lines)
 
 
@@ -146,12 +152,17 @@ def _measure(options: argparse.Namespace, named: dict[str, Any], made: CurveSet)
         "system_prompt": made.system_prompt, "stops": base.stops, "max_length": MAX_LENGTH,
     }  # fmt: skip
     train = encode_all(made.train, base.tokenizer, **how)
-    asked = [
-        EvalQuestion(
-            encode(pair, base.tokenizer, **how), tuple(messages(pair, made.system_prompt)),
-            pair.prompt, pair.response,
-        ) for pair in made.asked
-    ]  # fmt: skip
+
+    def questions(some: Sequence[Pair]) -> list[EvalQuestion]:
+        return [
+            EvalQuestion(
+                encode(pair, base.tokenizer, **how), tuple(messages(pair, made.system_prompt)),
+                pair.prompt, pair.response,
+            ) for pair in some
+        ]  # fmt: skip
+
+    asked = questions(made.asked)
+    own = questions(sorted(made.train, key=lambda pair: _order(pair.prompt))[: options.own])
     steps = loop.total_steps(len(train), recipe)
     last = min(options.steps or steps, steps)
     per_pass = steps / recipe.epochs
@@ -169,16 +180,14 @@ def _measure(options: argparse.Namespace, named: dict[str, Any], made: CurveSet)
         if now.step not in due:
             return
         paused = time.process_time()
-        said = [answer.text for answer in generation.answer(base, tuned, asked)]
+        f1, exact = _said(base, tuned, asked)
         losses = generation.losses(base, tuned, asked, recipe.micro_tokens)
-        expected = [question.expected for question in asked]
         line = named | {
             "step": now.step, "pass": round(now.step / per_pass, 2), "pairs": len(train),
             "questions": len(asked), "cpu_s": round(paused - began - measuring, 1),
             "loss": round(sum(recent) / len(recent), 4),
             "held_out": round(sum(x.nats for x in losses) / sum(x.tokens for x in losses), 4),
-            "f1": _mean([metrics.f1(a, e) for a, e in zip(said, expected, strict=True)]),
-            "exact": _mean([metrics.exact(a, e) for a, e in zip(said, expected, strict=True)]),
+            "f1": f1, "exact": exact, "own": _said(base, tuned, own)[1],
             "done": now.step == last,
         }  # fmt: skip
         with open(options.out, "a", encoding="utf-8") as file:
@@ -216,8 +225,13 @@ def _order(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-def _mean(values: Sequence[float]) -> float:
-    return round(sum(values) / len(values), 4)
+def _said(base: Base, tuned: Any, asked: Sequence[EvalQuestion]) -> tuple[float, float]:
+    """Token F1 of the answers, and the share that is exact."""
+    answers = generation.answer(base, tuned, asked)
+    pairs = [(a.text, q.expected) for a, q in zip(answers, asked, strict=True)]
+    scores = ([metric(*pair) for pair in pairs] for metric in (metrics.f1, metrics.exact))
+    f1, exact = (round(sum(each) / len(each), 4) for each in scores)
+    return f1, exact
 
 
 if __name__ == "__main__":
