@@ -359,6 +359,7 @@ class PairSearch:
             if follow_ups.was_said(pairs[c.pair_id]["response"], answers)
         }
         said -= follow_ups.asked_again(found[0], similar)
+        said -= _asked_on(encoder, found, pairs, said, queries)
         query, likely = _surest(encoder, found, similar, said)
         references = _one_for_each_fact(
             (
@@ -393,6 +394,23 @@ def _similar(
         own = cosines[candidate.pair_id]
         found[candidate.fact] = np.maximum(own, found.get(candidate.fact, own))
     return found
+
+
+def _asked_on(
+    encoder: SentenceEncoder,
+    found: Sequence[Sequence[Candidate]],
+    pairs: dict[int, Row],
+    said: Collection[int],
+    queries: "np.ndarray",
+) -> set[int]:
+    """The fact that was said and still answers, if the even mixture finds it first and one of its
+    sentences is similar to the question by itself."""
+    first = found[follow_ups.EVEN][:1] if len(found) > 1 else []
+    if not first or first[0].fact not in said:
+        return set()
+    texts = follow_ups.sentences(pairs[first[0].pair_id]["response"])
+    similar = encoder.encode(texts) @ queries[follow_ups.ALONE]
+    return {first[0].fact} if similar.max() >= follow_ups.SENTENCE_ANSWERS else set()
 
 
 def _surest(

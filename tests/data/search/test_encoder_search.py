@@ -400,6 +400,42 @@ def test_a_follow_up_is_searched_with_the_question_before_it(
     assert after("When can I come to the shop?") == "shop"
 
 
+TRIP = Draft(
+    "When does the boat trip start?",
+    "The boat leaves the pier at 10 am and is back at noon. It has room for twelve guests.",
+    fact="trip",
+)
+BOATS = (
+    TRIP,
+    Draft("What does a rowing boat cost?", "A rowing boat is 9 euros an hour.", fact="rowing"),
+    Draft("What can I eat in the hut?", "The hut serves soup and bread.", fact="hut"),
+    Draft("Where can I swim?", "You can swim at the east beach.", fact="swim"),
+)
+ASKED_TRIP = [Message("user", TRIP.prompt), Message("assistant", TRIP.response)]
+
+
+@pytest.mark.parametrize(
+    ("question", "first"),
+    [
+        ("And how many guests are on it?", "trip"),  # the second sentence says it
+        ("And where is a place to swim?", "swim"),
+        ("Is the captain married?", None),
+    ],
+)
+def test_an_answer_counts_again_for_what_one_of_its_sentences_says(
+    store: Store, domain: Domain, search: PairSearch, question: str, first: str | None
+) -> None:
+    with store.write() as db:
+        given.approved(db, domain, *BOATS)
+
+    found = search.find(domain, question, ASKED_TRIP)
+
+    if first is None:
+        assert found.references[0].fact != "trip"
+    else:
+        assert found.references[0].fact == first
+
+
 def test_a_closed_search_says_so(store: Store, domain: Domain, search: PairSearch) -> None:
     search.find(domain, "anything")
     search.close()

@@ -87,6 +87,15 @@ def test_only_a_clear_question_asks_again() -> None:
     assert follow_ups.asked_again([], {}) == set()
 
 
+def test_an_answer_is_cut_into_sentences() -> None:
+    assert follow_ups.sentences(" It costs 2.50 euros. Come early! ") == [
+        "It costs 2.50 euros.",
+        "Come early!",
+    ]
+    assert follow_ups.sentences("On weekdays") == ["On weekdays"]
+    assert len(follow_ups.sentences("Yes. " * 40)) == follow_ups.SENTENCES
+
+
 def test_a_mixture_never_makes_a_question_more_similar_than_it_is_to_any_prompt() -> None:
     alone, together = np.float32([1, 0, 0]), np.float32([0, 1, 0])
     prompts = np.float32([[0, 1, 0], [0.2, 0, 0.98]])
