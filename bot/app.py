@@ -41,6 +41,7 @@ from bot.api import (
     raters,
     runs,
     status,
+    stored_responses,
     unanswered,
 )
 from bot.api.answers import Answers
@@ -118,6 +119,7 @@ def create_app(settings: Settings, store: Store, engine: EngineClient | None = N
     compared = (experiments, policies, raters)
     for part in (
         models,
+        stored_responses,
         embeddings,
         feedback,
         runs,

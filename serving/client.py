@@ -107,6 +107,7 @@ class Sampling:
     min_p: float = 0.0
     logit_bias: Mapping[str, float] | None = None  # by token id
     response_format: Mapping[str, Any] | None = None  # as in vLLM's API
+    chat_template_kwargs: Mapping[str, Any] | None = None  # what the chat template is given
     logprobs: int | None = None  # how many alternatives to tell of each token; None: tell nothing
 
 
@@ -349,6 +350,8 @@ def _request(
         body |= {"logprobs": True, "top_logprobs": sampling.logprobs}
     if sampling.response_format:
         body["response_format"] = sampling.response_format
+    if sampling.chat_template_kwargs:
+        body["chat_template_kwargs"] = sampling.chat_template_kwargs
     if sampling.seed is not None:
         body["seed"] = sampling.seed
     if begun:

@@ -12,7 +12,7 @@ the other variants.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlite_utils import Database
@@ -110,7 +110,8 @@ def targets_for(
     """The target that should answer `person` now, followed by its fallbacks. `second_variant` is
     the label of the variant that gives the second of two blinded answers; it has no fallback.
     Without `with_base`, the bare base is neither the default nor a fallback: it answers only as a
-    variant of a comparison. Without `with_variants`, comparisons play no part.
+    variant of a comparison. Without `with_variants`, comparisons play no part, except that the
+    control of a running one answers if no adapter is live.
 
     Raises NoEngine when no replica is ready, and NoAdapter when only the bare base could answer.
     For a pinned adapter, raises Invalid when it belongs
@@ -123,11 +124,11 @@ def targets_for(
     base = Target(None, ready)
     if pinned is not None:
         return (base if pinned == f"{domain.name}@base" else _pinned(db, domain, pinned, held),)
-    experiment = experiments.running(db, domain.id) if with_variants else None
+    experiment = experiments.running(db, domain.id)
     if second_variant is not None:
         return (_second_target(db, experiment, second_variant, ready, held),)
     targets = []
-    if experiment is not None:
+    if experiment is not None and with_variants:
         variant = _variant(db, experiment, person, held)
         if variant is not None:
             targets.append(_variant_target(db, experiment, variant, ready, held))
@@ -136,6 +137,8 @@ def targets_for(
     for adapter in (live, previous):
         if adapter is not None:
             targets.append(Target(adapter, tuple(held.get(adapter.id, ()))))
+    if live is None and experiment is not None and not with_variants:
+        targets.append(_control(db, experiment, ready, held))
     if with_base:
         targets.append(base)
     if not targets:
@@ -190,6 +193,16 @@ def _variant_target(
     adapter = registry.by_id(db, variant.adapter_id) if variant.adapter_id else None
     replicas = ready if adapter is None else tuple(held.get(adapter.id, ()))
     return Target(adapter, replicas, variant, experiment.id, experiment.stage, is_second_answer)
+
+
+def _control(
+    db: Database, experiment: Experiment, ready: tuple[Replica, ...], held: Holders
+) -> Target:
+    """What answers as the control of a comparison, without belonging to it."""
+    control = experiment.variants[0]
+    return replace(
+        _variant_target(db, experiment, control, ready, held), variant=None, experiment_id=None
+    )
 
 
 def _second_target(

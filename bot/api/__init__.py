@@ -1,6 +1,7 @@
 """The HTTP API: OpenAI-compatible routes and admin routes, with one module for each resource.
 
 - `adapters`: `/v1/adapters`: list adapters, promote one, roll back
+- `answer_request`: the fields that the three forms of a request for an answer share
 - `answer_sources`: what an answer rests on, as JSON
 - `answers`: `POST /v1/chat/answers`: one answer, or two blinded answers to choose from
 - `auth`: API keys by role, and browser sessions for the web chat
@@ -28,9 +29,11 @@
 - `request_ids`: the caller's `X-Request-ID` and `traceparent`, or an id of ours
 - `request_path`: a path without the prefix of a proxy, and without a slash at its end
 - `response_format`: answers as JSON
+- `response_object`: OpenAI's response object, and the events of its streams
 - `response_request`: the fields that `POST /v1/responses` accepts
 - `responses`: `POST /v1/responses`, OpenAI's newer API
 - `runs`: `/v1/runs`: queue, read and cancel tuning runs
+- `stored_responses`: `GET` and `DELETE /v1/responses/{id}`
 - `text_completions`: `POST /v1/completions`, OpenAI's older API
 - `unanswered`: `/v1/unanswered`: the questions that the bot declined
 - `status`: `/v1/status`: the state of every domain and engine, with alerts

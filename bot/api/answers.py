@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from bot.answering import side_by_side
 from bot.answering.side_by_side import BlindedAnswer
-from bot.api import completion_request, relay
+from bot.api import answer_request, relay
 from bot.api.answer_sources import grounds_as_json
 from bot.api.completion_request import ChatRequest
 from bot.api.completions import Completions, is_refusal
@@ -58,14 +58,14 @@ class Answers:
             )
             blinded = len(answers) > 1
             body = {"object": "list", "data": [_as_json(request, a, blinded) for a in answers]}
-            await _send(send, body, completion_request.ignored_header(request))
+            await _send(send, body, answer_request.ignored_header(request))
         except relay.CallerDisconnected:
             log.info("The caller disconnected before the answers were complete")
 
 
 def _as_json(request: ChatRequest, answer: BlindedAnswer, blinded: bool) -> dict[str, Any]:
     body: dict[str, Any] = {"id": answer.started.reply_id, "content": answer.text}
-    if is_refusal(request, answer.started):
+    if is_refusal(request.as_json, answer.started):
         body |= {"content": None, "refusal": answer.text}
     if not blinded:
         body["adapter"] = answer.started.adapter or None

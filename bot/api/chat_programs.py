@@ -17,7 +17,8 @@ import orjson
 from starlette.datastructures import Headers
 
 from bot.answering.prompt import ChatTask, TaskKind
-from bot.api.completion_request import MAX_USER, ChatMessage
+from bot.api.answer_request import MAX_USER
+from bot.api.completion_request import ChatMessage
 from data.conversations.conversations import Message
 from data.store.errors import Invalid
 

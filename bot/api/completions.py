@@ -16,7 +16,7 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from bot.answering.chat import Ask, Delta, Ended, Started
-from bot.api import auth, chat_programs, completion_request, models, relay
+from bot.api import answer_request, auth, chat_programs, completion_request, models, relay
 from bot.api.answer_sources import grounds_as_json
 from bot.api.completion_request import ChatRequest
 from bot.api.problems import Problem
@@ -64,13 +64,12 @@ class Completions:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             request, ask = await self.understand(Headers(scope=scope), receive)
-            usage = request.stream_options is not None and request.stream_options.include_usage
 
             def whole(started: Started, text: str, ended: Ended) -> dict[str, Any]:
                 return _completion(request, started, text, ended)
 
-            encoder = Chunks(request, usage) if request.stream else None
-            headers = completion_request.ignored_header(request)
+            encoder = Chunks(request) if request.stream else None
+            headers = answer_request.ignored_header(request)
             await answer(self._service, ask, encoder or whole, headers, scope, receive, send)
         except relay.CallerDisconnected:
             log.info("The caller disconnected before the answer was complete")
@@ -79,7 +78,7 @@ class Completions:
         """The parsed request and its question."""
 
         def parse(body: bytes) -> tuple[ChatRequest, ChatRequest]:
-            request = completion_request.parse(body)
+            request = answer_request.parse(ChatRequest, body)
             return request, request
 
         return await understand(self._service, headers, receive, parse)
@@ -159,9 +158,9 @@ class Chunks:
 
     content_type = b"text/event-stream; charset=utf-8"
 
-    def __init__(self, request: ChatRequest, include_usage: bool) -> None:
+    def __init__(self, request: ChatRequest) -> None:
         self._request = request
-        self._include_usage = include_usage
+        self._include_usage = request.include_usage
         self._head: dict[str, Any] = {}
         self._before = self._after = b""
 
@@ -177,7 +176,7 @@ class Chunks:
             b"data: "
             + orjson.dumps(self._head)[:-1]
             + b',"choices":[{"index":0,"delta":{"%s":'
-            % (b"refusal" if is_refusal(self._request, started) else b"content")
+            % (b"refusal" if is_refusal(self._request.as_json, started) else b"content")
         )
         self._after = b'},"logprobs":null,"finish_reason":null}]' + usage + b"}\n\n"
         first = {"role": "assistant", "content": ""}
@@ -205,7 +204,7 @@ class Chunks:
 
 
 def _completion(request: ChatRequest, started: Started, text: str, ended: Ended) -> dict[str, Any]:
-    refused = is_refusal(request, started)
+    refused = is_refusal(request.as_json, started)
     message = {
         "role": "assistant",
         "content": None if refused else text,
@@ -224,10 +223,10 @@ def _completion(request: ChatRequest, started: Started, text: str, ended: Ended)
     }
 
 
-def is_refusal(request: ChatRequest, started: Started) -> bool:
+def is_refusal(as_json: bool, started: Started) -> bool:
     """Whether the words of a declined question stand in `refusal`, as in OpenAI's API, because
     whoever wants JSON would take them for it."""
-    return request.as_json and started.outcome == "declined"
+    return as_json and started.outcome == "declined"
 
 
 def _logprobs(told: Delta | Ended) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from bot.answering.admission import TooBusy
 from bot.api import auth, relay
-from bot.api.completion_request import StrictModel, Word
+from bot.api.answer_request import StrictModel, Word
 from bot.api.problems import BadField, UnknownModel
 from bot.service import Service
 from data.people.keys import Key

@@ -8,15 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from bot.api.completion_request import (
-    AnswerOptions,
-    AnswerRequest,
-    ChatMessage,
-    ChatRequest,
-    StreamOptions,
-    StrictModel,
-    Word,
-)
+from bot.api.answer_request import AnswerRequest, StrictModel, Word, fields_in_common
+from bot.api.completion_request import ChatMessage, ChatRequest
+from bot.api.response_format import TextFormat
 
 TEXT_PARTS = ("input_text", "output_text", "text")
 NO_WORDS = ("reasoning",)  # items of earlier answers that hold no text of the conversation
@@ -79,19 +73,12 @@ def _no_effort(reasoning: Any) -> Any:
     raise ValueError("reasoning with an effort is not supported")
 
 
-class PlainText(StrictModel):
-    type: Literal["text"] = Field(default="text", description="Plain text.")
-
-
 class TextOptions(StrictModel):
-    format: PlainText = Field(default=PlainText(), description="Only `text` is supported.")
+    format: TextFormat = Field(default_factory=TextFormat, description="Plain text, or JSON.")
     verbosity: Literal["medium"] = Field(default="medium", description="Changes nothing.")
 
 
 class ResponseRequest(AnswerRequest):
-    model: Annotated[str, Field(max_length=100)] = Field(
-        description="As in `/v1/chat/completions`."
-    )
     input: Annotated[list[InputMessage], BeforeValidator(_items), Field(min_length=1)] = Field(
         description="The question as a text, or a list of messages, each with a `role` (`system`, "
         "`developer`, `user` or `assistant`) and a `content` (text, or parts with text). The last "
@@ -105,26 +92,15 @@ class ResponseRequest(AnswerRequest):
         description="The `id` of an earlier response to the same person, to go on from: its "
         "question, its answer and those before them come first.",
     )
-    stream: bool = Field(default=False, description="Send the answer as it is written.")
-    stream_options: StreamOptions | None = Field(default=None, description=NOT_USED)
     max_output_tokens: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="Default: `[bot] max_tokens`."
-    )
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
-        default=None, description="Default: `[bot] temperature`."
-    )
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = Field(
-        default=None, description="As in `/v1/chat/completions`."
-    )
-    user: Word | None = Field(
-        default=None, description="The person who asks, as in `/v1/chat/completions`."
     )
     store: bool = Field(
         default=True,
         description="As in `/v1/chat/completions`. No response can go on from one that is not "
         "stored.",
     )
-    text: TextOptions = Field(default=TextOptions(), description="The form of the answer.")
+    text: TextOptions = Field(default_factory=TextOptions, description="The form of the answer.")
     truncation: Literal["auto"] | None = Field(
         default=None, description="The oldest messages are left out if they do not fit."
     )
@@ -137,26 +113,17 @@ class ResponseRequest(AnswerRequest):
     include: list[str] | None = Field(
         default=None, description="Nothing that it can name is in an answer from here."
     )
-    metadata: Annotated[dict[str, str], Field(max_length=16)] | None = Field(
-        default=None, description="Returned with the response; not stored."
-    )
-    understudy: AnswerOptions = Field(
-        default=AnswerOptions(), description="Options that OpenAI's API does not have."
-    )
 
     def as_chat(self) -> ChatRequest:
         """The same request for `/v1/chat/completions`."""
         said = [ChatMessage(role=m.role, content=m.content) for m in self.input]
         if self.instructions:
             said.insert(0, ChatMessage(role="system", content=self.instructions))
+        same = fields_in_common(self, ChatRequest)
+        same.pop("stream_options", None)  # which say nothing about usage here
         return ChatRequest(
-            model=self.model,
             messages=said,
-            stream=self.stream,
             max_completion_tokens=self.max_output_tokens,
-            temperature=self.temperature,
-            top_p=self.top_p,
-            store=self.store,
-            user=self.user,
-            understudy=self.understudy,
+            response_format=self.text.format.as_response_format,
+            **same,
         )

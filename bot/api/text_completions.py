@@ -6,7 +6,7 @@ It is the default of clients such as llama-index. The answer comes about as in
 
 import logging
 import time
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import orjson
 from pydantic import BeforeValidator, Field
@@ -14,17 +14,10 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from bot.answering.chat import Delta, Ended, Started
-from bot.api import completion_request, relay
-from bot.api.completion_request import (
-    AnswerOptions,
-    AnswerRequest,
-    ChatMessage,
-    ChatRequest,
-    Stop,
-    StreamOptions,
-    Word,
-)
-from bot.api.completions import about, answer, event, understand, usage_of
+from bot.api import answer_request, relay
+from bot.api.answer_request import SampledRequest, fields_in_common
+from bot.api.completion_request import ChatMessage, ChatRequest
+from bot.api.completions import about, answer, event, is_refusal, understand, usage_of
 from bot.api.problems import Problem
 from bot.service import Service
 
@@ -40,56 +33,15 @@ def _only(prompt: Any) -> Any:
     return prompt
 
 
-def _listed(stop: Any) -> Any:
-    return [stop] if isinstance(stop, str) else stop
-
-
-class TextCompletionRequest(AnswerRequest):
-    model: Annotated[str, Field(max_length=100)] = Field(
-        description="As in `/v1/chat/completions`."
-    )
+class TextCompletionRequest(SampledRequest):
     prompt: Annotated[str, BeforeValidator(_only)] = Field(
         description="The question: one text, or a list of one."
-    )
-    stream: bool = Field(default=False, description="Send the answer as it is written.")
-    stream_options: StreamOptions | None = Field(default=None, description="Only with `stream`.")
-    max_tokens: Annotated[int, Field(ge=1)] | None = Field(
-        default=None, description="Default: `[bot] max_tokens`."
-    )
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
-        default=None, description="Default: `[bot] temperature`."
-    )
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = Field(
-        default=None, description="As in `/v1/chat/completions`."
-    )
-    stop: Annotated[list[Stop], BeforeValidator(_listed), Field(max_length=4)] | None = Field(
-        default=None, description="One text, or up to four."
-    )
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = Field(
-        default=None, description="Makes sampling repeatable."
-    )
-    store: bool = Field(default=True, description="As in `/v1/chat/completions`.")
-    user: Word | None = Field(
-        default=None, description="The person who asks, as in `/v1/chat/completions`."
-    )
-    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = Field(
-        default=None, description="As in OpenAI's API."
-    )
-    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = Field(
-        default=None, description="As in OpenAI's API."
-    )
-    n: Literal[1] | None = Field(default=None, description="Only one completion is supported.")
-    understudy: AnswerOptions = Field(
-        default=AnswerOptions(), description="Options that OpenAI's API does not have."
     )
 
     def as_chat(self) -> ChatRequest:
         """The same request for `/v1/chat/completions`."""
-        kept = {name: getattr(self, name) for name in self.model_fields_set}
-        for name in ("prompt", "n"):
-            kept.pop(name, None)
         messages = [ChatMessage(role="user", content=self.prompt)]
-        return ChatRequest(messages=messages, **kept)
+        return ChatRequest(messages=messages, **fields_in_common(self, ChatRequest))
 
 
 class TextCompletions:
@@ -112,23 +64,22 @@ class TextCompletions:
         try:
 
             def parse(body: bytes) -> tuple[TextCompletionRequest, ChatRequest]:
-                given = completion_request.parse_as(TextCompletionRequest, body)
+                given = answer_request.parse(TextCompletionRequest, body)
                 return given, given.as_chat()
 
             headers = Headers(scope=scope)
             request, ask = await understand(self._service, headers, receive, parse)
-            options = request.stream_options
-            usage = options is not None and options.include_usage
 
             def whole(started: Started, text: str, ended: Ended) -> dict[str, Any]:
+                said = _said(request, started, text)
                 return _head(request.model, started) | {
-                    "choices": [_choice(text, ended.finish_reason)],
+                    "choices": [_choice(said, ended.finish_reason)],
                     "usage": usage_of(ended),
                     "understudy": about(started),
                 }
 
-            encoder = TextChunks(request.model, usage) if request.stream else None
-            ignored = completion_request.ignored_header(request)
+            encoder = TextChunks(request) if request.stream else None
+            ignored = answer_request.ignored_header(request)
             await answer(self._service, ask, encoder or whole, ignored, scope, receive, send)
         except relay.CallerDisconnected:
             log.info("The caller disconnected before the answer was complete")
@@ -139,21 +90,22 @@ class TextChunks:
 
     content_type = b"text/event-stream; charset=utf-8"
 
-    def __init__(self, model: str, include_usage: bool) -> None:
-        self._model = model
-        self._include_usage = include_usage
+    def __init__(self, request: TextCompletionRequest) -> None:
+        self._request = request
         self._head: dict[str, Any] = {}
+        self._started: Started | None = None
 
     def begin(self, started: Started) -> bytes:
-        self._head = _head(self._model, started)
-        return self._chunk(choices=[_choice("")], understudy=about(started))
+        self._started = started
+        self._head = _head(self._request.model, started)
+        return self._chunk(choices=[_choice({"text": ""})], understudy=about(started))
 
     def delta(self, delta: Delta) -> bytes:
-        return self._chunk(choices=[_choice(delta.text)])
+        return self._chunk(choices=[_choice(_said(self._request, self._started, delta.text))])
 
     def end(self, ended: Ended) -> bytes:
-        parts = [self._chunk(choices=[_choice("", ended.finish_reason)])]
-        if self._include_usage:
+        parts = [self._chunk(choices=[_choice({"text": ""}, ended.finish_reason)])]
+        if self._request.include_usage:
             parts.append(event(self._head | {"choices": [], "usage": usage_of(ended)}))
         return b"".join([*parts, b"data: [DONE]\n\n"])
 
@@ -162,7 +114,7 @@ class TextChunks:
         return b"data: " + problem.body() + b"\n\n"
 
     def _chunk(self, **more: Any) -> bytes:
-        usage = {"usage": None} if self._include_usage else {}
+        usage = {"usage": None} if self._request.include_usage else {}
         return b"data: " + orjson.dumps(self._head | usage | more) + b"\n\n"
 
 
@@ -175,5 +127,12 @@ def _head(model: str, started: Started) -> dict[str, Any]:
     }
 
 
-def _choice(text: str, finish_reason: str | None = None) -> dict[str, Any]:
-    return {"index": 0, "text": text, "logprobs": None, "finish_reason": finish_reason}
+def _said(request: TextCompletionRequest, started: Started | None, text: str) -> dict[str, str]:
+    """The text, or the words of a declined question, which nobody may take for JSON."""
+    if started is not None and is_refusal(request.as_json, started):
+        return {"text": "", "refusal": text}
+    return {"text": text}
+
+
+def _choice(said: dict[str, str], finish_reason: str | None = None) -> dict[str, Any]:
+    return {"index": 0, **said, "logprobs": None, "finish_reason": finish_reason}

@@ -1,5 +1,6 @@
 """Privacy: showing, exporting, tracing and erasing a person's data.
 
+- `answer_words`: erases the words of one answer
 - `contributions`: the status of each correction or taught pair, up to the adapter that learned it
 - `erasure`: erases a person's words from the store, in resumable steps
 - `opt_out`: opting out of learning, which withdraws pending pairs, and opting in again

@@ -192,10 +192,12 @@ def section(operation: Operation, like: str = "") -> str:
 def _fields(
     model: dict[str, Any], schemas: dict[str, Any], prefix: str = ""
 ) -> Iterator[tuple[str, str, str, str]]:
-    """The fields of a body, with those of the objects in its lists as `sides[].adapter`."""
+    """The fields of a body, those that are required first, with those of the objects in its lists
+    as `sides[].adapter`."""
     model = resolved(model, schemas)
     required = model.get("required", [])
-    for name, schema in model["properties"].items():
+    for name in sorted(model["properties"], key=lambda name: name not in required):
+        schema = model["properties"][name]
         given = {"required": name in required, "description": schema.get("description", "")}
         yield _field(f"{prefix}{name}", schema, given, schemas)
         inner = resolved(schema, schemas)

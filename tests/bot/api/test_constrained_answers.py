@@ -9,6 +9,7 @@ import openai
 import pytest
 from pydantic import BaseModel
 
+from data.adapters import registry
 from data.config.settings import AnswersSettings
 from data.experiments import assignments, metric_sums
 from data.feedback import feedback
@@ -67,6 +68,87 @@ def test_a_stream_follows_a_schema(bot: Bot) -> None:
 
     text = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
     assert json.loads(text) == {"kind": "run"}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_response_follows_a_schema(bot: Bot, stream: bool) -> None:
+    bot.vllm.say = says_json
+    form: Any = {"type": "json_schema", "name": "thing", "schema": SCHEMA, "strict": True}
+    ask: Any = {"model": "helpdesk", "input": "What is a run?", "text": {"format": form}}
+
+    answer = bot.openai().responses.create(**ask, stream=stream)
+
+    response = list(answer)[-1].response if stream else answer
+    assert json.loads(response.output_text) == {"kind": "run"}
+    assert response.text.format.type == "json_schema"
+    sent = bot.vllm.asked[-1]["response_format"]
+    assert sent == {"type": "json_schema", "json_schema": {"name": "thing", "schema": SCHEMA}}
+
+
+def test_the_clients_own_parser_reads_a_response(bot: Bot) -> None:
+    bot.vllm.say = says_json
+
+    answer = bot.openai().responses.parse(
+        model="helpdesk", input="What is a run?", text_format=Thing
+    )
+
+    assert answer.output_parsed == Thing(kind="run")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_text_completion_follows_a_schema(bot: Bot, stream: bool) -> None:
+    bot.vllm.say = says_json
+
+    answer: Any = bot.openai().completions.create(
+        model="helpdesk",
+        prompt="What is a run?",
+        stream=stream,
+        extra_body={"response_format": AS_JSON, "top_k": 5},
+    )
+
+    text = "".join(c.choices[0].text for c in answer) if stream else answer.choices[0].text
+    assert json.loads(text) == {"kind": "run"}
+    assert bot.vllm.asked[-1]["response_format"]["json_schema"]["schema"] == SCHEMA
+    assert bot.vllm.asked[-1]["top_k"] == 5
+
+
+def test_a_declined_question_is_the_refusal_of_a_response(grounded: Bot) -> None:
+    ask: Any = {
+        "model": "helpdesk",
+        "input": "What is a run?",
+        "text": {"format": {"type": "json_object"}},
+    }
+    client = grounded.openai()
+
+    whole = client.responses.create(**ask)
+    events = list(client.responses.create(**ask, stream=True))
+
+    for response in (whole, events[-1].response):
+        (part,) = response.output[0].content
+        assert (part.type, part.refusal) == ("refusal", grounded.domain.refusal_text)
+        assert response.output_text == ""
+    assert [e.type for e in events if "refusal" in e.type] == [
+        "response.refusal.delta",
+        "response.refusal.done",
+    ]
+    said = [e.delta for e in events if e.type == "response.refusal.delta"]
+    assert "".join(said) == grounded.domain.refusal_text
+    assert not any("output_text" in e.type for e in events)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_declined_question_is_no_text_of_a_completion(grounded: Bot, stream: bool) -> None:
+    answer: Any = grounded.openai().completions.create(
+        model="helpdesk",
+        prompt="What is a run?",
+        stream=stream,
+        extra_body={"response_format": AS_JSON},
+    )
+
+    choices = [c.choices[0] for c in (answer if stream else [answer])]
+    assert "".join(c.text for c in choices) == ""
+    refused = "".join((c.model_extra or {}).get("refusal", "") for c in choices)
+    assert refused == grounded.domain.refusal_text
 
 
 def test_any_json(bot: Bot) -> None:
@@ -218,3 +300,45 @@ def test_tuning_does_not_learn_from_them(bot: Bot) -> None:
         bot.write(lambda db, reply_id=reply_id: feedback.thumb(db, reply_id, "http:1/ann", True))
 
     assert preference_sets.counts(bot.store.db, bot.domain) == (1, 0)
+
+
+@pytest.mark.parametrize(("control", "writes"), [("base", None), ("2", 2)])
+def test_without_a_live_adapter_the_control_of_the_comparison_answers(
+    bot: Bot, control: str, writes: int | None
+) -> None:
+    """Everyone else gets a variant, so the domain has answers although nothing is live."""
+    bot.vllm.say = says_json
+    live = registry.live(bot.store.db, bot.domain.id)
+    assert live is not None
+    start(bot, a=control, b="1")
+    bot.write(lambda db: registry.demote(db, live, "cli:test"))
+    body = {"model": "helpdesk", "messages": QUESTION, "response_format": AS_JSON}
+
+    answer = bot.http("member").post("/v1/chat/completions", json=body)
+
+    assert answer.status_code == 200, answer.text
+    (reply,) = bot.replies()
+    assert (reply.adapter_id, reply.variant_id) == (writes, None)
+    assert list(bot.store.db.query("SELECT * FROM assignments")) == []
+
+
+def test_only_listed_keys_reach_the_chat_template(bot: Bot) -> None:
+    http = bot.http("member")
+    body: dict[str, Any] = {"model": "helpdesk", "messages": QUESTION}
+
+    thinking = body | {"chat_template_kwargs": {"enable_thinking": False}}
+    assert http.post("/v1/chat/completions", json=thinking).status_code == 200
+    assert bot.vllm.asked[-1]["chat_template_kwargs"] == {"enable_thinking": False}
+
+    http.post("/v1/chat/completions", json=body | {"chat_template_kwargs": {}})
+    assert "chat_template_kwargs" not in bot.vllm.asked[-1]
+
+    for path, question in (
+        ("/v1/chat/completions", {"messages": QUESTION}),
+        ("/v1/responses", {"input": "Why?"}),
+        ("/v1/completions", {"prompt": "Why?"}),
+    ):
+        other = {"model": "helpdesk", "chat_template_kwargs": {"documents": []}} | question
+        refused = http.post(path, json=other)
+        assert refused.status_code == 400
+        assert refused.json()["error"]["param"] == "chat_template_kwargs.documents"

@@ -134,6 +134,7 @@ def test_a_field_is_either_inert_or_used() -> None:
         "max_completion_tokens",
         "min_p",
         "top_k",
+        "chat_template_kwargs",
     }
 
     assert set(inert_fields.INERT) & set(ChatRequest.model_fields) == partly

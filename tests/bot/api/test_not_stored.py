@@ -1,7 +1,7 @@
 """`store: false`: figures are kept, words are not."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,23 @@ def post(bot: Bot, path: str = CHAT, **more: Any) -> Any:
     return bot.http("member").post(path, json=body | more)
 
 
+def respond(bot: Bot, **more: Any) -> Any:
+    """The same question to `/v1/responses`."""
+    said = [
+        {"role": "user", "content": "zebrahistory one"},
+        {"role": "assistant", "content": "zebrahistory two"},
+        {"role": "user", "content": "What is zebraquestion?"},
+    ]
+    body = {"model": "helpdesk", "input": said, "instructions": "zebrasystem", "user": "ann"}
+    return bot.http("member").post("/v1/responses", json=body | {"store": False} | more)
+
+
+def complete(bot: Bot, **more: Any) -> Any:
+    """The question alone to `/v1/completions`."""
+    body = {"model": "helpdesk", "prompt": "What is zebraquestion?", "user": "ann"}
+    return bot.http("member").post("/v1/completions", json=body | {"store": False} | more)
+
+
 def at_rest(bot: Bot) -> list[str]:
     """Where the words are, in any file of the home folder: the store, its WAL, logs."""
     files = [f for f in bot.settings.home.rglob("*") if f.is_file()]
@@ -57,6 +74,31 @@ def test_the_words_are_nowhere(bot: Bot, path: str, caplog: pytest.LogCaptureFix
     assert reply.latency_us is not None
     assert at_rest(bot) == []
     assert not any(word in caplog.text for word in WORDS)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("ask", [respond, complete])
+def test_the_words_of_the_other_forms_are_nowhere(
+    bot: Bot, ask: Callable[..., Any], stream: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    bot.vllm.say = lambda body: words(body["model"], "zebraanswer", " it is.", usage=(11, 4))
+
+    answer = ask(bot, stream=stream)
+
+    assert answer.status_code == 200, answer.text
+    assert "zebraanswer" in answer.text
+    (reply,) = bot.wait_closed()
+    assert (reply.status, reply.person, reply.completion_tokens) == ("done", "http:1/ann", 4)
+    assert at_rest(bot) == []
+    assert not any(word in caplog.text for word in WORDS)
+
+
+@pytest.mark.parametrize("ask", [respond, complete])
+def test_by_default_the_other_forms_are_stored(bot: Bot, ask: Callable[..., Any]) -> None:
+    ask(bot, store=True)
+
+    assert any("zebraquestion" in found for found in at_rest(bot))
 
 
 def test_by_default_they_are_stored(bot: Bot) -> None:

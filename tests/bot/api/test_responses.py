@@ -218,7 +218,8 @@ def test_a_reference_to_another_persons_message_is_refused(bot: Bot) -> None:
 
 REFUSED: list[tuple[str, Any, str]] = [
     ("tools", [{"type": "web_search"}], "not supported"),
-    ("text", {"format": {"type": "json_object"}}, "must be 'text'"),
+    ("text", {"format": {"type": "json_schema"}}, "'name' and 'schema'"),
+    ("text", {"format": {"type": "text", "schema": {}}}, "'name' and 'schema'"),
     ("background", True, "must be False"),
     ("truncation", "disabled", "must be 'auto'"),
     ("reasoning", {"effort": "high"}, "not supported"),

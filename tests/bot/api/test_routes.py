@@ -29,6 +29,8 @@ MEMBERS = {
     ("POST", "/v1/chat/completions"),
     ("POST", "/v1/chat/answers"),
     ("POST", "/v1/responses"),
+    ("GET", "/v1/responses/{response_id}"),
+    ("DELETE", "/v1/responses/{response_id}"),
     ("POST", "/v1/completions"),
     ("POST", "/v1/embeddings"),
     ("POST", "/v1/feedback"),
