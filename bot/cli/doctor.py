@@ -149,6 +149,7 @@ def _languages(settings: Settings) -> Iterator[Finding]:
     """Whether the base and the encoder suit the language of each domain's pairs."""
     from data import domains
     from data.bases import language_fit
+    from data.search import domain_calibration
     from data.search.encoder import EncoderFailed
     from data.search.search import PairSearch
     from data.store.db import Store
@@ -165,6 +166,8 @@ def _languages(settings: Settings) -> Iterator[Finding]:
                 found = search.check_language(domain)
                 if found is not None:
                     yield _fit(f"Encoder for {domain.name}", found.sentence(domain), found.suits)
+                if not_used := domain_calibration.why_not_used(store.db, domain, search):
+                    yield _fit(f"Threshold of {domain.name}", not_used, suits=False)
     except EncoderFailed as error:
         yield Finding("Encoder", "missing", str(error))
     except UnderstudyError:

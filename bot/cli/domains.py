@@ -171,6 +171,7 @@ def answers(
 ) -> None:
     """Set where the answers of NAME come from; without options, show it."""
     from data.search import domain_calibration
+    from data.search.search import PairSearch
 
     if decline_below is not None and default_threshold:
         raise Invalid("Give either --decline-below or --default-threshold.")
@@ -194,6 +195,9 @@ def answers(
             f"answer from: a confidence of {own.answer_from:.2f} (90% interval {own.low:.2f} to "
             f"{own.high:.2f}, {own.questions} golden questions)"
         )
+        search = PairSearch(app.store, app.settings.search)
+        if not_used := domain_calibration.why_not_used(app.store.db, domain, search):
+            terminal.echo(not_used)
 
 
 @domains.command()

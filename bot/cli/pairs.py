@@ -356,18 +356,13 @@ def _make_searchable(app: App, subject: domains.Domain) -> None:
     from bot.cli.search import read_new_pairs
     from data.bases import language_fit
     from data.pairs import pairs as pair_store
-    from data.search.encoder import EncoderFailed
     from data.search.search import PairSearch
 
     search = PairSearch(app.store, app.settings.search)
     if pair_store.counts(app.store.db, subject).get("approved", 0) <= ENCODED_AT_IMPORT:
         read_new_pairs(search, subject, quiet=False)
-    try:
-        found = search.check_language(subject)
-        if found is not None and not found.suits:
-            terminal.echo(found.sentence(subject), err=True)
-    except EncoderFailed as error:
-        terminal.echo(f"{subject.name} is searched by words. {error}", err=True)
+    if unsuited := search.why_by_words(subject):
+        terminal.echo(unsuited, err=True)
     fit = language_fit.of_domain(app.store.db, subject.id, app.settings)
     if fit is not None and not fit.suits:
         terminal.echo(fit.sentence(subject.name), err=True)

@@ -1,5 +1,6 @@
 """`understudy tune DOMAIN`: queue a tuning run and follow it, without a worker if need be."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -138,10 +139,13 @@ def _warn_about_length(app: App, recipe: dict[str, Any]) -> None:
 
 def _plan(app: App, domain: str, full: bool, recipe: dict[str, Any], as_json: bool) -> None:
     """Print what the run would do."""
+    from data.search.search import PairSearch
+
     db = app.store.db
-    found = retrain_plan.plan(
-        db, app.settings, domains.get(db, domain), full=full, overrides=recipe
-    )
+    subject = domains.get(db, domain)
+    found = retrain_plan.plan(db, app.settings, subject, full=full, overrides=recipe)
+    unsuited = PairSearch(app.store, app.settings.search).why_by_words(subject)
+    found = replace(found, search=unsuited)
     if as_json:
         return print_json(found)
     for line in retrain_plan.describe(found):

@@ -42,6 +42,7 @@ class RetrainPlan:
     nothing_new: bool
     trainings: int = 0  # of a sweep or cross-validation before the run; 0: none
     language: str = ""  # whether the base suits the pairs' language; '' if it does, or is unknown
+    search: str = ""  # the same for the encoder; '' where nobody asked
 
 
 def check(asked: dict[str, Any], *, full: bool, parent: Adapter | None) -> None:
@@ -140,7 +141,7 @@ def describe(found: RetrainPlan) -> list[str]:
             f"To choose the values, it would first train {found.trainings} times, each about as "
             "long."
         )
-    return [*said, found.language] if found.language else said
+    return [*said, *(text for text in (found.language, found.search) if text)]
 
 
 def _main_values(recipe: "Recipe", asked: dict[str, Any], parent: Adapter | None) -> dict[str, Any]:

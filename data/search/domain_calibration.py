@@ -33,6 +33,7 @@ from data.domains import Domain
 from data.pairs import golden
 from data.pairs.pairs import normalise
 from data.search import confidence
+from data.search.encoder import EncoderFailed
 from data.search.search import PairSearch
 from data.store.clock import now_us
 from data.store.db import Store, row, rows
@@ -283,6 +284,31 @@ def in_use(db: Database, domain: Domain, version: int | None = None) -> DomainCa
     if version is None and own is not None and own["created_at"] > measured_at:
         return newest(db, domain)
     return DomainCalibration(**of_version)
+
+
+def why_not_used(db: Database, domain: Domain, search: PairSearch) -> str:
+    """A sentence if the domain's threshold is not used, because it was measured with another
+    encoder; '' if it is used, there is none, or the encoder fails. May load the encoder."""
+    own = in_use(db, domain)
+    if own is None:
+        return ""
+    try:
+        encoder = search.encoder()
+    except EncoderFailed:
+        return ""
+    digest = "" if encoder is None else encoder.digest
+    if own.encoder == digest:
+        return ""
+    measured = f"The threshold of {domain.name} was measured with another encoder"
+    if confidence.shipped(digest) is None:
+        return (
+            f"{measured} and is not used. Without it, the similarity decides what is answered "
+            "(`[answers] decline_below`)."
+        )
+    return (
+        f"{measured}, so the shipped one is used. Run `understudy domains calibrate {domain.name}` "
+        "to measure it anew."
+    )
 
 
 def thresholds(

@@ -165,6 +165,15 @@ class PairSearch:
         self._note_check(domain, found)
         return found
 
+    def why_by_words(self, domain: Domain) -> str:
+        """Why the domain is searched by words although there is an encoder; '' if it is not, or if
+        that is what the settings say. Blocks like `check_language`."""
+        try:
+            found = self.check_language(domain)
+        except EncoderFailed as error:
+            return f"{domain.name} is searched by words. {error}"
+        return "" if found is None or found.suits else found.sentence(domain)
+
     def _suits(self, domain: Domain, found: LanguageCheck | None) -> bool:
         """Search the domain as the check says, and log it if that means words. Returns whether the
         encoder is used."""

@@ -1,6 +1,9 @@
 """`understudy domains`: suggested first questions."""
 
 from data import domains
+from data.search import confidence, domain_calibration
+from data.search.domain_calibration import DomainCalibration
+from data.search.encoder import SHIPPED
 from data.store.db import Store
 from tests.bot.cli.conftest import Run
 
@@ -78,6 +81,26 @@ def test_a_domain_overrides_where_answers_come_from(run: Run) -> None:
     assert given.output == "mode: grounded\ndecline below: the default of the search\n"
     both = run("domains", "answers", "travel", "--decline-below", "0.5", "--default-threshold")
     assert both.exit_code == 2
+
+
+def test_a_threshold_of_another_encoder_is_not_used_and_that_is_said(
+    run: Run, store: Store
+) -> None:
+    run("domains", "add", "travel")
+    shipped = confidence.read(SHIPPED)
+    assert shipped is not None
+
+    def said(encoder: str, command: str) -> str:
+        with store.write() as db:
+            own = DomainCalibration(encoder, 0.7, 0.6, 0.8, 123)
+            domain_calibration.save(db, domains.get(db, "travel"), own)
+        return " ".join(run(*command.split()).output.split())
+
+    for command in ("domains answers travel", "doctor"):
+        told = said("older", command)
+        assert "measured with another encoder, so the shipped one is used" in told
+        assert "understudy domains calibrate travel" in told
+        assert "another encoder" not in said(shipped.encoder, command)
 
 
 def test_a_domain_names_the_people_who_answer_for_it(run: Run) -> None:

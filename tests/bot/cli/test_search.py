@@ -79,10 +79,15 @@ def test_an_import_says_when_the_encoder_does_not_know_the_language(run: Run, ho
     assert "imported is searched by words" in " ".join(output.split())
     assert "docs/search.md" in output
 
+    planned = run("tune", "imported", "--dry-run").output
+
+    assert "imported is searched by words" in " ".join(planned.split())
+
 
 def test_an_import_in_english_says_nothing_of_it(run: Run, home: Path) -> None:
     assert READING.is_dir()
     assert "searched by" not in imported(run, home, "climbing_gym")
+    assert "searched by" not in run("tune", "imported", "--dry-run").output
 
 
 def test_an_import_says_that_the_encoder_cannot_be_used(
