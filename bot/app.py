@@ -42,6 +42,7 @@ from bot.api import (
     runs,
     status,
     stored_responses,
+    triggers,
     unanswered,
 )
 from bot.api.answers import Answers
@@ -53,6 +54,7 @@ from bot.api.rate_bounds import RateBounds
 from bot.api.responses import Responses
 from bot.api.text_completions import TextCompletions
 from bot.experiments.decider import deciding
+from bot.experiments.rollout import rolling_out
 from bot.runtime import erasure_loop
 from bot.runtime.address_limits import AddressLimits
 from bot.runtime.http_protocol import bounded
@@ -90,6 +92,7 @@ def create_app(settings: Settings, store: Store, engine: EngineClient | None = N
             stack.push_async_callback(service.chat.close)
             await stack.enter_async_context(_cleaning_up(service))
             await stack.enter_async_context(deciding(store))
+            await stack.enter_async_context(rolling_out(store))
             if slack is not None:
                 await slack.start()
                 stack.push_async_callback(slack.stop)
@@ -123,6 +126,7 @@ def create_app(settings: Settings, store: Store, engine: EngineClient | None = N
         embeddings,
         feedback,
         runs,
+        triggers,
         adapters,
         *compared,
         pairs,

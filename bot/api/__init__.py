@@ -35,6 +35,7 @@
 - `runs`: `/v1/runs`: queue, read and cancel tuning runs
 - `stored_responses`: `GET` and `DELETE /v1/responses/{id}`
 - `text_completions`: `POST /v1/completions`, OpenAI's older API
+- `triggers`: `/v1/triggers`: when a domain retrains by itself
 - `unanswered`: `/v1/unanswered`: the questions that the bot declined
 - `status`: `/v1/status`: the state of every domain and engine, with alerts
 """

@@ -26,6 +26,7 @@
 - `slack`: `understudy slack`: the Slack app manifest, and the workspaces that installed the app
 - `status`: `understudy status`: the state of the service on one screen
 - `terminal`: the only way to the terminal, which shows control characters as symbols
+- `triggers`: `understudy triggers`: when a domain retrains by itself
 - `tune`: `understudy tune DOMAIN`: queue a tuning run and follow it, without a worker if need be
 - `unanswered`: `understudy unanswered`: the questions that the bot declined
 - `verbs`: commands of the registry, on the command line
@@ -63,6 +64,7 @@ COMMANDS = {  # module, help; without help: that of the registry (`bot/commands/
     "unanswered": ("bot.cli.unanswered", "Answer the questions that the bot declined."),
     "search": ("bot.cli.search", "Show the approved pairs that bear on a question."),
     "tune": ("bot.cli.tune", ""),
+    "triggers": ("bot.cli.triggers", "Show and set when a domain retrains by itself."),
     "runs": ("bot.cli.runs", "List, show, resume and cancel tuning runs."),
     "adapters": ("bot.cli.adapters", "List, promote, roll back and remove adapters."),
     "replicas": ("bot.cli.replicas", "List and restart engine replicas."),

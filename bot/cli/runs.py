@@ -90,6 +90,7 @@ def show(app: App, number: int, as_json: bool) -> None:
         "answers from": runs_report.answers_from(report.adapter) or None,
         "progress": figures(run) or None,
         "requested by": run.requested_by,
+        "reason": run.why or None,
         "queued": iso(run.queued_at),
         "duration": f"{duration / 1e6:.0f} s",
         "dataset": run.dataset_id,

@@ -11,6 +11,7 @@ A front end reads a line with `grammar.parse`, runs a command that shows somethi
 - `overview_commands`: help, status, domains, the review digest
 - `adapter_commands`: list, promote, roll back, retire
 - `run_commands`: list, retrain, dry run, cancel
+- `trigger_commands`: when a domain retrains by itself
 - `comparison_commands`: start, ramp, stop, results, decisions, policy
 - `channel_commands`: a Slack channel: its domain, and which messages are answered
 - `people_commands`: roles, and the erasure of a person's data

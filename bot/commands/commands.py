@@ -3,7 +3,7 @@
 Commands do not depend on a front end. A person's name includes the front end, such as
 `slack:T1/U2`. A domain of None is the one that answers where the command was given. The functions
 that perform the commands are in `overview_commands`, `adapter_commands`, `run_commands`,
-`comparison_commands` and `people_commands`.
+`trigger_commands`, `comparison_commands` and `people_commands`.
 """
 
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from data.experiments.policies import POLICIES, Policy
 from data.people.roles import GRANTED, Granted, Role
 from data.slack.channels import LISTENS, Listens
 from data.store.errors import Invalid
+from data.triggers.rules import NAMES as TRIGGER_SETTINGS
 
 DomainName = Annotated[str | None, Argument("domain", "DOMAIN")]
 Version = Annotated[str, Argument("version", "VERSION", "Which version?")]
@@ -181,6 +182,46 @@ def _one_source(full: bool, preferences: bool) -> None:
             "`--full` starts from the base model, and `--preferences` continues from the live "
             "version with the answers that people rated. Please choose one of them."
         )
+
+
+@command(
+    "triggers show",
+    "reviewer",
+    "show",
+    "Show when a domain retrains by itself, and what would be trained now.",
+    alone="triggers",
+    cli="triggers show",
+)
+@dataclass(frozen=True)
+class ShowTriggers(Command):
+    domain: DomainName = None
+
+
+@command(
+    "triggers set",
+    "admin",
+    "change",
+    "Set when a domain retrains by itself, and what becomes of the result.",
+    cli="triggers set",
+)
+@dataclass(frozen=True)
+class SetTrigger(Command):
+    setting: Annotated[
+        str,
+        Argument(
+            "choice",
+            "SETTING",
+            "Which setting?",
+            help=f"{', '.join(TRIGGER_SETTINGS[:-1])} or {TRIGGER_SETTINGS[-1]}.",
+            choices=TRIGGER_SETTINGS,
+        ),
+    ]
+    value: Annotated[
+        str, Argument("words", "VALUE", "To which value?", help="off removes the setting.")
+    ]
+    domain: Annotated[
+        str | None, Argument("domain", "--domain DOMAIN", help="another domain than the one here.")
+    ] = None
 
 
 @command(

@@ -24,6 +24,7 @@ from bot.commands import (
     people_commands,
     roles,
     run_commands,
+    trigger_commands,
 )
 from bot.commands.perform import Context, Refused, Result, perform
 from bot.commands.registry import Command
@@ -43,6 +44,7 @@ __all__ = [
     "overview_commands",
     "people_commands",
     "run_commands",
+    "trigger_commands",
 ]
 
 log = logging.getLogger(__name__)

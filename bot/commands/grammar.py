@@ -208,14 +208,18 @@ def _build(
         raise NotUnderstood(
             f"That names several domains: {', '.join(sorted(named))}. Name only one."
         )
-    values |= _option_values(verb, options)
     if any(a.kind == "domain" for a in verb.arguments):
         values["domain"] = named.pop() if named else None
+    values |= _option_values(verb, options)
     return verb.command(**values)
 
 
 def _take(argument: Argument, rest: list[str], dialect: Dialect) -> Any:
     """The value of an argument, whose word leaves `rest`; None when it is not there."""
+    if argument.kind == "words":
+        taken = " ".join(rest)
+        rest.clear()
+        return taken or None
     word: str | None = rest[0] if rest else None
     if argument.kind in ANYWHERE:
         word = next((w for w in rest if _looks_like(argument, w)), None)
@@ -254,7 +258,16 @@ def _value(argument: Argument, word: str, dialect: Dialect) -> Any:
 
 def _option_values(verb: Verb, options: dict[str, str]) -> dict[str, Any]:
     given = [a for a in verb.arguments if a.option in options]
-    return {a.name: True if a.kind == "flag" else _share(options[a.option]) for a in given}
+    return {a.name: _option_value(a, options[a.option]) for a in given}
+
+
+def _option_value(argument: Argument, text: str) -> Any:
+    match argument.kind:
+        case "flag":
+            return True
+        case "domain":
+            return text.lower() or None
+    return _share(text)
 
 
 def _share(percent: str) -> float:
@@ -266,7 +279,7 @@ def _share(percent: str) -> float:
 
 def _domain(verb: Verb, rest: list[str], dialect: Dialect) -> str | None:
     """The domain, which is the one word that is left."""
-    most = sum(a.kind == "domain" for a in verb.arguments)
+    most = sum(a.kind == "domain" and not a.option for a in verb.arguments)
     if len(rest) > most:
         raise _usage(f"This command has no argument {rest[most]!r}.", verb, dialect)
     if rest and rest[0].startswith("-"):

@@ -15,8 +15,8 @@ from data.people.roles import ROLES, Role, at_least
 # show: reads the store; change: is queued and executed once; front end: the front end does it
 Effect = Literal["show", "change", "front end"]
 Kind = Literal[
-    "version", "domain", "person", "variant", "percent", "number", "choice", "flag", "text"
-]
+    "version", "domain", "person", "variant", "percent", "number", "choice", "flag", "text", "words"
+]  # text: everything that follows the command; words: the words that are left
 
 
 @dataclass(frozen=True)

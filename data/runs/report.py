@@ -336,6 +336,7 @@ def _facts(report: Report) -> list[tuple[str, str]]:
     return [
         ("domain", run.domain),
         ("kind", f"{run.kind}, asked for by {run.requested_by}"),
+        *([("reason", run.why)] if run.why else []),
         ("compared with", str(report.evaluation["compared_with"])),
         ("answered by", answered(report)),
         *([("prompts", str(said))] if (said := report.evaluation.get("prompts")) else []),

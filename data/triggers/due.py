@@ -3,8 +3,8 @@
 Nothing here changes the store: it is the dry run, and `firing.py` acts on it.
 """
 
-from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal, get_args
 
 from sqlite_utils import Database
 
@@ -66,6 +66,21 @@ class TriggerPlan:
         start = "from the base model on all" if self.full else "on the new"
         number = f" ({self.new_pairs} new)" if self.full else f" ({self.new_pairs})"
         return [*said, f"A run is queued now, {start} approved pairs{number}: {self.fires.why}"]
+
+
+def as_json(found: TriggerPlan) -> dict[str, Any]:
+    """The plan for programs: times are in microseconds since 1970."""
+    return {
+        "domain": found.domain,
+        "settings": found.settings,
+        "triggers": [asdict(state) for state in found.triggers],
+        "new_pairs": found.new_pairs,
+        "fires": found.fires.trigger if found.fires else None,
+        "full": found.full,
+        "held_by": found.held_by,
+        "held_until": found.held_until,
+        "sentences": found.sentences,
+    }
 
 
 def plan(

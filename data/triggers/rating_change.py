@@ -45,7 +45,7 @@ SELECT * FROM (
 
 
 @dataclass(frozen=True)
-class Rating:
+class CastRating:
     reply_id: str
     person: str
     value: float  # 1: liked, 0: not
@@ -66,19 +66,19 @@ class RatingChange:
         return bool(self.alarm)
 
 
-def ratings_since(db: Database, domain: Domain, since: int) -> list[Rating]:
+def ratings_since(db: Database, domain: Domain, since: int) -> list[CastRating]:
     """The verified askers' ratings of the domain's own answers that were given after `since`, in
     the order in which they were cast. Answers of candidates and quarantined raters are left out."""
     found = rows(db, RATINGS, [domain.id, since, MOST])
     verified = {person: is_verified(db, person) for person in {r["person"] for r in found}}
     return [
-        Rating(r["reply_id"], r["person"], float(r["value"]))
+        CastRating(r["reply_id"], r["person"], float(r["value"]))
         for r in found
         if verified[r["person"]]
     ]
 
 
-def measure(ratings: Sequence[Rating], threshold: float = THRESHOLD) -> RatingChange:
+def measure(ratings: Sequence[CastRating], threshold: float = THRESHOLD) -> RatingChange:
     """Run the test over all ratings. The same ratings always give the same result: what breaks a
     tie depends on the reply's id alone."""
     ranked: dict[str, list[float]] = defaultdict(list)

@@ -29,6 +29,7 @@ SECTIONS = (  # the tags of the routes, in the order of the page
     "Pairs",
     "Unanswered questions",
     "Tuning runs",
+    "Triggers",
     "Adapters",
     "Comparisons",
     "Policies",

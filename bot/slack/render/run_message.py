@@ -72,6 +72,11 @@ def shown(about: RunSnapshot) -> list[Block]:
         blocks += _buttons(about.result, about.live)
     stop = f"; `/understudy cancel {run.id}` stops it" if run.open else ""
     by = f"requested by {mention(run.requested_by)}"
+    if run.why:
+        by = (
+            f"queued by the trigger {escape(run.requested_by.partition(':')[2])}: {escape(run.why)}"
+        )
+        by = by.removesuffix(".")
     blocks.append(context(f"run {run.id} {_how(run)}; {by}{stop}"))
     return blocks
 

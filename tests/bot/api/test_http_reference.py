@@ -11,6 +11,7 @@ from tests.bot.conftest import Bot
 from tools.reference import http, pages
 
 BODIES: dict[str, dict[str, Any]] = {  # that would do, if what the path names were there
+    "/v1/triggers": {"domain": "nothing", "settings": {"pairs": "3"}},
     "/v1/pairs/{pair_id}/review": {"status": "approved"},
     "/v1/adapters/{name}/accept": {"reason": "better"},
     "/v1/experiments/{experiment_id}/ramp": {"share": 0.2},

@@ -20,6 +20,7 @@ from data.store.errors import Invalid
 
 LINES = (
     "help", "status", "domains", "adapters", "runs", "retrain --dry-run", "retrain", "cancel 1",
+    "triggers", "triggers set schedule 0 3 * * 1 --domain helpdesk",
     "ab start 1 2 --split 20 --pairwise", "ab status", "ab ramp 40", "ab tester slack:T1/U8 B",
     "ab stop", "ab decisions", "ab explain 1", "policy", "policy auto", "promote 2", "rollback",
     "retire 3", "roles", "roles add slack:T1/U8 reviewer", "roles remove slack:T1/U8",

@@ -52,6 +52,8 @@ CHANGES = {
     "ab start live helpdesk@3 --pairwise": ("admin", "ab start"),
     "ab stop helpdesk": ("admin", "ab stop"),
     "policy auto": ("admin", "domain policy"),
+    "triggers set pairs 20": ("admin", "triggers set"),
+    "triggers set schedule 0 3 * * 1 --domain helpdesk": ("admin", "triggers set"),
     "promote 2": ("admin", "promote"),
     "rollback": ("admin", "rollback"),
     "retire 3": ("admin", "retire"),
@@ -68,6 +70,7 @@ LOOKS = {
     "ab decisions": "reviewer",
     "ab explain 1": "reviewer",
     "policy": "reviewer",
+    "triggers": "reviewer",
     "retrain --preferences --dry-run": "reviewer",
     "status": "member",
     "domains": "member",
@@ -93,6 +96,8 @@ CAPITALS |= {
     "PERCENT": "40",
     "VARIANT": "B",
     "NAME": "auto",
+    "SETTING": "pairs",
+    "VALUE": "20",
 }
 # command -> the role that it needs; each opens a form
 OPEN = {
@@ -122,7 +127,7 @@ REFUSED = (
 )
 CHANGED = (
     "audit", "adapters", "promotions", "runs", "experiments", "variants", "stages", "testers",
-    "experiment_policies", "roles", "forgettings", "pairs", "review_leases",
+    "experiment_policies", "trigger_rules", "roles", "forgettings", "pairs", "review_leases",
 )  # fmt: skip
 
 Way = Callable[[Bot, str, str], Awaitable[None]]

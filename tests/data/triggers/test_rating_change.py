@@ -10,7 +10,7 @@ from data.experiments.variants import VariantSpec
 from data.feedback import feedback, raters
 from data.store.db import Store
 from data.triggers import rating_change
-from data.triggers.rating_change import Rating
+from data.triggers.rating_change import CastRating
 from tests.data import given
 
 PEOPLE = 40
@@ -18,11 +18,11 @@ PEOPLE = 40
 
 def simulated(
     seed: int, ratings: int, fall_at: int | None = None, fall: float = 0.0
-) -> list[Rating]:
+) -> list[CastRating]:
     """People with different tastes, about 80% likes; each visit has one to six ratings."""
     draw = random.Random(seed)
     likes = [draw.betavariate(4, 1) for _ in range(PEOPLE)]
-    found: list[Rating] = []
+    found: list[CastRating] = []
     while len(found) < ratings:
         person = draw.randrange(min(PEOPLE, 5 + len(found) // 4))
         for _ in range(draw.randint(1, 6)):
@@ -30,7 +30,7 @@ def simulated(
             if fall_at is not None and len(found) >= fall_at:
                 chance = max(0.0, chance - fall)
             liked = float(draw.random() < chance)
-            found.append(Rating(f"reply {seed} {len(found)}", f"slack:T1/U{person}", liked))
+            found.append(CastRating(f"reply {seed} {len(found)}", f"slack:T1/U{person}", liked))
     return found[:ratings]
 
 
@@ -45,16 +45,16 @@ def test_a_false_alarm_is_as_rare_as_promised() -> None:
 
 def test_people_who_join_and_like_less_from_the_start_are_a_change() -> None:
     draw = random.Random(5)
-    before = [Rating(f"a{n}", f"slack:T1/A{n}", float(draw.random() < 0.9)) for n in range(80)]
-    after = [Rating(f"b{n}", f"slack:T1/B{n}", float(draw.random() < 0.2)) for n in range(80)]
+    before = [CastRating(f"a{n}", f"slack:T1/A{n}", float(draw.random() < 0.9)) for n in range(80)]
+    after = [CastRating(f"b{n}", f"slack:T1/B{n}", float(draw.random() < 0.2)) for n in range(80)]
     assert not rating_change.measure(before).fell
     assert rating_change.measure(before + after).fell
 
 
 def test_one_unhappy_person_with_many_ratings_is_no_change() -> None:
     """Their own ratings are all alike, so that only the first one says anything."""
-    happy = [Rating(f"a{n}", f"slack:T1/A{n % 40}", float(n % 10 > 0)) for n in range(200)]
-    angry = [Rating(f"b{n}", "slack:T1/B", 0.0) for n in range(500)]
+    happy = [CastRating(f"a{n}", f"slack:T1/A{n % 40}", float(n % 10 > 0)) for n in range(200)]
+    angry = [CastRating(f"b{n}", "slack:T1/B", 0.0) for n in range(500)]
     assert not rating_change.measure(happy + angry).fell
 
 

@@ -29,9 +29,11 @@ from bot.commands.commands import (
     RevokeRole,
     RollBack,
     SetPolicy,
+    SetTrigger,
     ShowComparison,
     ShowPolicy,
     ShowRoles,
+    ShowTriggers,
     StartComparison,
     StatusCommand,
     StopComparison,
@@ -72,6 +74,14 @@ UNDERSTOOD = {
     "retrain --dry-run": PlanRetrain(),
     "retrain —dry-run helpdesk --full": PlanRetrain("helpdesk", full=True),
     "retrain --preferences --dry-run": PlanRetrain(preferences=True),
+    "triggers": ShowTriggers(),
+    "triggers show HelpDesk": ShowTriggers("helpdesk"),
+    "triggers set pairs 20": SetTrigger("pairs", "20"),
+    "triggers set schedule 0 3 * * 1": SetTrigger("schedule", "0 3 * * 1"),
+    "triggers set time-zone Europe/Berlin —domain Legal": SetTrigger(
+        "time-zone", "Europe/Berlin", "legal"
+    ),
+    "triggers set schedule 0 3 * * 1 --domain=legal": SetTrigger("schedule", "0 3 * * 1", "legal"),
     "runs": ListRuns(),
     "runs helpdesk": ListRuns("helpdesk"),
     "cancel 7": CancelRun(7),
@@ -218,6 +228,8 @@ ROLES = {
     "ab explain 1": "reviewer",
     "policy": "reviewer",
     "policy auto": "admin",
+    "triggers": "reviewer",
+    "triggers set pairs 20": "admin",
     "promote": "admin",
     "ab start 1 2 --pairwise": "admin",
     "retire 1": "admin",
@@ -259,6 +271,7 @@ def test_the_usage_lists_every_command_with_its_role() -> None:
     examples = {"QUESTION": "why", "RUN": "1", "A": "1", "B": "2", "VERSION": "1"}
     examples |= {"@PERSON": "<@U1|ada>", "ROLE": "reviewer", "PERCENT": "40", "VARIANT": "B"}
     examples |= {"DECISION": "1", "NAME": "auto", "MODE": "off"}
+    examples |= {"SETTING": "pairs", "VALUE": "20"}
     for verb in registry.listed():
         words = re.sub(r"\[[^\]]*\]", "", verb.usage).split()
         typed = parse(" ".join(examples.get(word, word) for word in words))
