@@ -85,7 +85,7 @@ MAY_IMPORT: dict[str, str] = {
     "bot.runtime": "data bot.answering bot.service",
     "bot.api": "data serving.client bot.answering bot.commands bot.experiments bot.runtime "
     "bot.service",
-    "bot.console": "data bot.answering bot.api bot.service",
+    "bot.console": "data bot.answering bot.api bot.commands bot.experiments bot.service",
     "bot.app": "data serving.client bot.answering bot.api bot.console bot.experiments bot.runtime "
     "bot.service bot.slack.app",
     "bot.slack.render": "data bot.answering bot.commands bot.experiments",

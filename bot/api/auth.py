@@ -28,7 +28,6 @@ from data.store.errors import Forbidden
 from data.store.secret import keyed_digest
 
 COOKIE = "understudy_session"
-HOST_COOKIE = f"__Host-{COOKIE}"  # over HTTPS: no other host of the domain can set it
 SIGNED = re.compile(r"[A-Za-z0-9_-]{43}\.[0-9a-f]{32}")
 UNSIGNED = re.compile(r"[A-Za-z0-9_-]{43}")
 OWN_NAMES = {"localhost", socket.gethostname().lower()}
@@ -101,7 +100,7 @@ async def visitor(request: Request) -> str:
 
     Raises Unauthorized without a session that was issued here, and Forbidden when a page of another
     site sent the request."""
-    _same_origin(request)
+    same_origin(request)
     token = _session_token(request)
     service: Service = request.app.state.service
     session = await service.store.read(lambda db: _session(db, token))
@@ -119,17 +118,17 @@ async def begin_session(request: Request, response: Response) -> None:
     nonce = secrets.token_urlsafe(32)
     signature = await service.store.read(lambda db: keyed_digest(db, PURPOSE, nonce))
     response.set_cookie(
-        _cookie_name(request),
+        cookie_name(request, COOKIE),
         f"{nonce}.{signature}",
         max_age=YEAR_S,
         path="/",
         httponly=True,
         samesite="lax",
-        secure=_over_https(request),
+        secure=over_https(request),
     )
 
 
-def _over_https(request: Request) -> bool:
+def over_https(request: Request) -> bool:
     """As the connection is, or as a trusted proxy says (`bot/runtime/http_protocol.py`)."""
     return request.url.scheme == "https"
 
@@ -137,13 +136,14 @@ def _over_https(request: Request) -> bool:
 def _session_token(request: Request) -> str:
     """The session's cookie. Over HTTPS, only the one that no other host of the domain can set:
     otherwise such a host could give a visitor a session of its own, and read what they ask."""
-    return request.cookies.get(_cookie_name(request), "")
+    return request.cookies.get(cookie_name(request, COOKIE), "")
 
 
-def _cookie_name(request: Request) -> str:
-    """The name of the session's cookie. Under a prefix it is one of its own, because `__Host-`
-    requires the path `/`, where the cookies of two bots on one host would replace each other."""
-    name = HOST_COOKIE if _over_https(request) else COOKIE
+def cookie_name(request: Request, base: str) -> str:
+    """The name of a session's cookie. Over HTTPS it begins with `__Host-`, so that no other host of
+    the domain can set it. Under a prefix it is one of its own, because `__Host-` requires the path
+    `/`, where the cookies of two bots on one host would replace each other."""
+    name = f"__Host-{base}" if over_https(request) else base
     prefix = request.state.prefix
     return f"{name}_{hashlib.sha256(prefix.encode()).hexdigest()[:8]}" if prefix else name
 
@@ -178,7 +178,7 @@ def known_host(request: Request) -> None:
         ) from None
 
 
-def _same_origin(request: Request) -> None:
+def same_origin(request: Request) -> None:
     """Only this service's own pages may use a session; browsers report a request's origin."""
     site = request.headers.get("sec-fetch-site", "same-origin")
     origin = request.headers.get("origin")

@@ -6,6 +6,7 @@
 - `backup`: `understudy backup FILE`: a snapshot of the store and every adapter in one tar file
 - `base_models`: `understudy base`: add base models to the home folder, list them, and check them
 - `chat`: `understudy chat`: talk to a domain in the terminal
+- `console`: `understudy console`: sign-in links and sessions of the console
 - `context`: shared by all commands: settings, store, actor, output formats, renamed commands
 - `doctor`: `understudy doctor`: checks everything that an installation needs
 - `domains`: `understudy domains`: domains, their system prompts, Slack channels and policies
@@ -72,6 +73,7 @@ COMMANDS = {  # module, help; without help: that of the registry (`bot/commands/
     "feedback": ("bot.cli.feedback", "Show, quarantine and release raters."),
     "chat": ("bot.cli.chat", "Talk to a domain in the terminal."),
     "keys": ("bot.cli.keys", "Create, list and revoke API keys."),
+    "console": ("bot.cli.console", "Sign people in to the console, and out of it."),
     "people": ("bot.cli.people", "Show and export a person's data, and manage their consent."),
     "forget": ("bot.cli.people", ""),
     "slack": ("bot.cli.slack", "Set up the Slack app."),

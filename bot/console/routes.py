@@ -18,6 +18,7 @@ from bot.api.feedback import FeedbackRequest
 from bot.api.feedback import store as store_feedback
 from bot.api.problems import Problem
 from bot.api.rate_bounds import RateBounds, bound_writes
+from bot.console import access
 from bot.console.files import File
 from bot.service import Service
 from data import domains
@@ -36,11 +37,15 @@ Visitor = Annotated[str, Depends(auth.visitor)]
 MAX_CHATS = 50  # that are listed
 
 PAGE, SCRIPT, MINE = (File(name) for name in ("chat.html", "chat.js", "mine.js"))
+CONSOLE_LINK = b'  <a id="console" href="console">Console</a>\n'
+PUBLIC_PAGE = File("chat.html", remove=CONSOLE_LINK)  # for whoever is not signed in
 
 
 @router.get("/")
 async def page(request: Request) -> Response:
-    response = PAGE.response(request)
+    signed_in = await access.signed_in(request)
+    response = (PAGE if signed_in else PUBLIC_PAGE).response(request)
+    response.headers["Vary"] = "Accept-Encoding, Cookie"
     await auth.begin_session(request, response)
     return response
 

@@ -9,6 +9,7 @@ the bot's socket: while the bot restarts, connections wait instead of being refu
 
 import contextlib
 import functools
+import getpass
 import logging
 import os
 import signal
@@ -25,7 +26,9 @@ from typing import IO
 from bot.runtime.listener import VARIABLE, open_listener
 from data import home_lock
 from data.config.settings import Settings
+from data.people import sign_in_links
 from data.processes import die_with_parent
+from data.store.db import Store
 
 log = logging.getLogger("understudy.up")
 
@@ -88,6 +91,8 @@ class Supervisor:
         try:
             self.start()
             log.info("Starting. Address of the web chat: %s", web_address(self.settings))
+            if (link := first_console_link(self.settings)) is not None:
+                log.info("Sign in to the console as its first admin. This works once: %s", link)
             while not self.stopping.wait(POLL_S):
                 self.revive()
             log.info("Stopping.")
@@ -190,6 +195,24 @@ def web_address(settings: Settings) -> str:
     """The address of the web chat."""
     host = settings.bot.host if settings.bot.host not in ("0.0.0.0", "::") else "localhost"  # noqa: S104
     return f"http://{host}:{settings.bot.port}"
+
+
+def first_console_link(settings: Settings) -> str | None:
+    """A new link for the first admin of the console; None once somebody has signed in. It replaces
+    the one that an earlier start printed."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        name = "admin"
+    with Store(settings.store_path) as store, store.write() as db:
+        secret = sign_in_links.first_admin(db, name, "understudy up")
+    return None if secret is None else console_link(settings, secret)
+
+
+def console_link(settings: Settings, secret: str, address: str = "") -> str:
+    """The address that signs in to the console. `address`: of the service, as browsers reach it."""
+    base = address.rstrip("/") or f"{web_address(settings)}{settings.bot.root_path}"
+    return f"{base}/console/sign-in?link={secret}"
 
 
 def _die_with_parent(parent: int) -> None:

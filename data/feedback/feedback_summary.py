@@ -1,15 +1,16 @@
-"""The feedback of the last days, for the digest and the admins' Home tab."""
+"""The feedback of the last days, for the digest, the admins' Home tab and the console."""
 
 from dataclasses import dataclass
 
 from sqlite_utils import Database
 
+from data.domains import Domain
 from data.store.db import rows, value
 
 
 @dataclass(frozen=True)
 class RatingCounts:
-    """Numbers of ratings and corrections that count, over all domains."""
+    """Numbers of ratings and corrections that count, of one domain or of all."""
 
     up: int
     down: int
@@ -34,16 +35,22 @@ class BadAnswer:
     pending: bool  # a correction of it is waiting for review
 
 
-def rating_counts(db: Database, since_us: int, until_us: int | None = None) -> RatingCounts:
+def rating_counts(
+    db: Database, since_us: int, until_us: int | None = None, domain: Domain | None = None
+) -> RatingCounts:
     """Feedback given from `since_us` on and before `until_us`. A replaced rating counts once."""
+    of_domain = "" if domain is None else "AND r.domain_id = ?"
     sql = (
-        "SELECT coalesce(sum(kind = 'thumb' AND value = 1), 0) AS up, "
-        "coalesce(sum(kind = 'thumb' AND value = 0), 0) AS down, "
-        "coalesce(sum(kind = 'correction'), 0) AS corrections, count(DISTINCT person) AS people "
-        "FROM feedback WHERE live = 1 AND counts = 1 AND created_at >= ? AND created_at < ? "
-        "AND kind IN ('thumb', 'correction')"
+        "SELECT coalesce(sum(f.kind = 'thumb' AND f.value = 1), 0) AS up, "
+        "coalesce(sum(f.kind = 'thumb' AND f.value = 0), 0) AS down, "
+        "coalesce(sum(f.kind = 'correction'), 0) AS corrections, "
+        "count(DISTINCT f.person) AS people FROM feedback f "
+        + ("JOIN replies r ON r.id = f.reply_id " if domain is not None else "")
+        + "WHERE f.live = 1 AND f.counts = 1 AND f.created_at >= ? AND f.created_at < ? "
+        f"AND f.kind IN ('thumb', 'correction') {of_domain}"
     )
-    return RatingCounts(**rows(db, sql, [since_us, until_us or 2**62])[0])
+    within = [since_us, until_us or 2**62, *([domain.id] if domain is not None else [])]
+    return RatingCounts(**rows(db, sql, within)[0])
 
 
 def worst_answers(db: Database, since_us: int, most: int) -> list[BadAnswer]:

@@ -73,10 +73,11 @@ def open_questions(db: Database, domain: Domain, most: int = MOST) -> list[Unans
     return [Unanswered(**r) for r in rows(db, sql, [domain.id, most])][::-1]
 
 
-def count_open(db: Database) -> int:
-    """The number of open questions of all domains."""
-    (found,) = rows(db, "SELECT count(*) AS n FROM unanswered WHERE state = 'open'")
-    return int(found["n"])
+def count_open(db: Database, domain: Domain | None = None) -> int:
+    """The number of open questions, of one domain or of all."""
+    where, params = ("AND domain_id = ?", [domain.id]) if domain is not None else ("", [])
+    sql = f"SELECT count(*) AS n FROM unanswered WHERE state = 'open' {where}"
+    return int(rows(db, sql, params)[0]["n"])
 
 
 def want_person(db: Database, reply_id: str, person: str) -> Unanswered:

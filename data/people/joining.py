@@ -16,6 +16,7 @@ from data.store.errors import Conflict, Invalid
 
 JOINABLE = ("signed_in", "web_session")
 WORDS = ("messages", "conversations")
+SIGN_INS = ("sign_in_links", "console_sessions")
 CHOICES = ("opt_outs", "domain_choices", "marks", "pair_words")  # one row of a person and a thing
 
 
@@ -51,7 +52,7 @@ def join(db: Database, identity: str, person: str, actor: str) -> None:
         "UPDATE assignments SET kind = ?, source = ? WHERE person = ?",
         [kind_of(person), source_of(db, person), person],
     )
-    for table in WORDS:
+    for table in (*WORDS, *SIGN_INS):
         db.execute(f"UPDATE {table} SET person = ? WHERE person = ?", [person, identity])
     for table in CHOICES:
         db.execute(f"UPDATE OR IGNORE {table} SET person = ? WHERE person = ?", [person, identity])

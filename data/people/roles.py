@@ -57,6 +57,7 @@ def grant(db: Database, person: str, role: Granted, actor: str) -> None:
         "granted_by = excluded.granted_by, granted_at = excluded.granted_at",
         [person, role, actor, now_us()],
     )
+    _limit_links(db, person, role)
     audit.record(db, actor, "grant role", person, role=role)
 
 
@@ -64,5 +65,12 @@ def revoke(db: Database, person: str, actor: str) -> bool:
     """Revoke the granted role; returns False if there was none."""
     if not changed(db, "DELETE FROM roles WHERE person = ?", [person]):
         return False
+    _limit_links(db, person, "member")
     audit.record(db, actor, "revoke role", person)
     return True
+
+
+def _limit_links(db: Database, person: str, role: Role) -> None:
+    """The sign-in links that the person has not used yet give no other role than this one."""
+    sql = "UPDATE sign_in_links SET role = ? WHERE person = ? AND used_at IS NULL"
+    db.execute(sql, [role, person])

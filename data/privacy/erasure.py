@@ -314,7 +314,7 @@ def _conversations(db: Database, order: _Order, most: int) -> int:
 JUDGED_DOMAINS = """SELECT DISTINCT r.domain_id FROM feedback f JOIN replies r ON r.id = f.reply_id
     WHERE f.person = ?"""
 ANSWERED_DOMAINS = "SELECT DISTINCT domain_id FROM replies WHERE person = ?"
-CHOICES = ("domain_choices", "marks", "pair_words")
+CHOICES = ("domain_choices", "marks", "pair_words", "sign_in_links", "console_sessions")
 
 
 def _domains(db: Database, sql: str, person: str) -> list[int]:

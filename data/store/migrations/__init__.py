@@ -47,6 +47,7 @@ The tables:
     deliveries                             events that were received, so that each counts once
     roles                                  granted reviewers and admins
     joined_identities                      other ids of a person
+    sign_in_links, console_sessions        how people sign in to the console, and where they are
     erased_people                          pseudonyms that recognise who comes back
     store_secret                           the key of digests that only this store can compute
     review_leases                          the reviewer who is looking at a pending pair

@@ -119,7 +119,7 @@ class TestUnderAPrefix:
         other = bot.http().get("/", headers=elsewhere)
 
         name = cookie.partition("=")[0]
-        assert name.startswith(f"{auth.HOST_COOKIE}_")
+        assert name.startswith(f"__Host-{auth.COOKIE}_")
         assert "Path=/;" in cookie
         assert not other.headers["set-cookie"].startswith(name)
 

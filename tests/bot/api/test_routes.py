@@ -23,6 +23,10 @@ OPEN = {
     ("GET", "/web/mine.js"),
     ("GET", "/web/chat.css"),
     ("GET", "/web/icon.svg"),
+    ("GET", "/web/theme.css"),
+    ("GET", "/console/sign-in"),
+    ("POST", "/console/sign-in"),  # needs a link
+    ("GET", "/console/static/{name}"),
 }
 LOCAL = {("GET", "/metrics")}  # open to the same machine: tests/bot/api/test_health.py
 MEMBERS = {
@@ -84,8 +88,12 @@ def test_every_route_except_the_open_ones_needs_a_key(bot: Bot) -> None:
     asked = [r for r in routes(bot) if r not in OPEN | LOCAL]
     assert len(asked) >= 20
 
+    form = {"headers": {"Origin": bot.url}, "data": {"name": "x", "role": "admin", "person": "x"}}
     statuses = {
-        (method, path): bot.http().request(method, fill(path)).status_code for method, path in asked
+        (method, path): bot.http()
+        .request(method, fill(path), **(form if path.startswith("/console") else {}))
+        .status_code
+        for method, path in asked
     }
 
     assert {r: s for r, s in statuses.items() if s != 401} == {}
@@ -146,7 +154,7 @@ def test_without_the_web_chat_its_routes_do_not_exist(
         paths = {path for _, path in _flat(create_app(settings, store).routes)}
 
     assert "/health" in paths
-    shared = {"/web/chat.css", "/web/icon.svg"}
+    shared = {"/web/chat.css", "/web/icon.svg", "/web/theme.css"}
     compared = {"/web/comparisons.css", "/web/comparisons.js"}
     assert {p for p in paths if p.startswith("/web")} == shared | compared
     assert "/" not in paths

@@ -21,8 +21,10 @@ from data.feedback import feedback
 from data.privacy import opt_out
 from data.store.db import Store, rows
 from data.store.errors import Unavailable
-from tests.bot.api.test_routes import MEMBERS, OPEN, routes
+from tests.bot.api.test_routes import MEMBERS, OPEN, fill, routes
 from tests.bot.conftest import Bot, answering
+from tests.bot.console import signed_in
+from tests.bot.console.test_permissions import CONSOLE
 from tests.data import given
 from tests.serving.fake_vllm import FakeVllm, running
 
@@ -72,10 +74,25 @@ def browser(bot: Bot, address: str = "192.0.2.1") -> httpx.Client:
 
 def test_every_route_that_writes_has_a_bound(bot: Bot) -> None:
     writing = {r for r in routes(bot) if r[0] not in READING}
-    anonymous = {r for r in writing if not r[1].startswith("/v1/")}
+    console = {r for r in writing if r[1].startswith("/console/")}
+    anonymous = {r for r in writing - console if not r[1].startswith("/v1/")}
     assert anonymous == set(BROWSERS)
     assert writing & MEMBERS == set(KEYS) | set(STORE_NOTHING)
-    assert not any(r in OPEN for r in writing)
+    assert not any(r in OPEN for r in writing - console)
+
+
+def test_forms_of_the_console_that_need_no_reviewer_have_a_bound(strict: Bot) -> None:
+    """Whether signing in succeeds or not; those of reviewers and admins are trusted with more."""
+    needed = {r for r in CONSOLE if r[0] == "POST" and CONSOLE[r] == "member"}
+    for number, (method, path) in enumerate([*sorted(needed), ("POST", "/console/sign-in")]):
+        statuses = []
+        for _ in range(rate_bounds.WRITES_EACH + 1):
+            visitor = signed_in.client(strict, "member")
+            visitor.headers["X-Forwarded-For"] = f"192.0.2.{number}"
+            visitor.follow_redirects = False
+            statuses.append(visitor.request(method, fill(path), data={"link": "x"}).status_code)
+        assert 429 not in statuses[:-1], path
+        assert statuses[-1] == 429, path
 
 
 def test_reading_and_encoding_store_nothing(bot: Bot) -> None:

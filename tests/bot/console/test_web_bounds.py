@@ -36,7 +36,7 @@ def bot_settings() -> dict[str, Any]:
 
 @pytest.mark.parametrize("invented", ["A" * 43, "A" * 43 + "." + "0" * 32, "", "x"])
 def test_an_invented_session_is_none(bot: Bot, invented: str) -> None:
-    for name in (auth.COOKIE, auth.HOST_COOKIE):
+    for name in (auth.COOKIE, f"__Host-{auth.COOKIE}"):
         browser = bot.http(cookies={name: invented})
         assert browser.post("/web/ask", json=QUESTION).status_code == 401
         assert "set-cookie" in browser.get("/").headers
@@ -46,7 +46,7 @@ def test_an_invented_session_is_none(bot: Bot, invented: str) -> None:
 def test_over_https_no_other_host_can_set_the_cookie(bot: Bot) -> None:
     answer = bot.http().get("/", headers={"X-Forwarded-Proto": "https"})
     cookie = answer.headers["set-cookie"]
-    assert cookie.startswith(f"{auth.HOST_COOKIE}=")
+    assert cookie.startswith(f"__Host-{auth.COOKIE}=")
     assert "Path=/;" in cookie
     assert "Secure" in cookie
     assert "Domain" not in cookie
@@ -64,7 +64,7 @@ def test_over_https_a_planted_cookie_is_no_session(bot: Bot) -> None:
     https = {"X-Forwarded-Proto": "https"}
     planted = bot.http().get("/").headers["set-cookie"].split(";")[0].partition("=")[2]
     visitor = bot.http(cookies={auth.COOKIE: planted})
-    assert auth.HOST_COOKIE in visitor.get("/", headers=https).headers["set-cookie"]
+    assert f"__Host-{auth.COOKIE}" in visitor.get("/", headers=https).headers["set-cookie"]
     visitor = bot.http(cookies={auth.COOKIE: planted})
     assert visitor.post("/web/ask", json=QUESTION, headers=https).status_code == 401
     assert visitor.post("/web/ask", json=QUESTION).status_code == 200

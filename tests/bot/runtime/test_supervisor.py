@@ -15,10 +15,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bot.runtime.supervisor import Supervisor
+from bot.runtime.supervisor import Supervisor, first_console_link
 from data import home_lock
 from data.config.settings import load
 from data.home_lock import RunsAlready
+from data.people import sign_in_links
 from data.store.db import Store
 from data.store.errors import Unavailable
 from tests.conftest import free_port
@@ -260,3 +261,16 @@ def test_a_part_that_fails_to_start_is_retried(supervisor: Supervisor) -> None:
         assert until(again)
     finally:
         supervisor.stop()
+
+
+def test_a_link_for_the_first_admin_is_printed_until_somebody_has_signed_in(
+    supervisor: Supervisor,
+) -> None:
+    settings = supervisor.settings
+    first = first_console_link(settings)
+    assert first is not None
+    address, _, secret = first.partition("?link=")
+    assert address == f"http://127.0.0.1:{settings.bot.port}/console/sign-in"
+    with Store(settings.store_path) as store, store.write() as db:
+        assert sign_in_links.use(db, secret).role == "admin"
+    assert first_console_link(settings) is None

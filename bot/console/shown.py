@@ -1,0 +1,83 @@
+"""How pages show texts, times, numbers and people: the filters of the templates.
+
+Every text is shown with symbols for characters that would change how it reads
+(`data/visible_text.py`), except what a form gives back: `as_entered`.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from markupsafe import Markup, escape
+
+from data.store.clock import now_us
+from data.visible_text import visible
+
+UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
+
+
+def finalize(value: object) -> object:
+    """What a template shows of a value; markup and numbers stay."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def as_entered(text: str) -> Markup:
+    """A text as the value of a field, which a form sends back unchanged."""
+    return escape(text)
+
+
+def ago(us: int) -> Markup:
+    """A `<time>` element: `3 minutes ago`, and the exact time for whoever points at it."""
+    seconds = (now_us() - us) / 1_000_000
+    return _time(us, "just now" if seconds < 60 else f"{_span(seconds)} ago")
+
+
+def until(us: int) -> Markup:
+    """A `<time>` element: `in 3 days`, to the nearest unit."""
+    return _time(us, f"in {_span(max(0, us - now_us()) / 1_000_000, round)}")
+
+
+def _time(us: int, text: str) -> Markup:
+    at = datetime.fromtimestamp(us / 1_000_000, UTC)
+    exact = f"{at:%Y-%m-%d %H:%M} UTC"
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        at.isoformat(timespec="seconds"), exact, text
+    )
+
+
+def span(seconds: float) -> str:
+    """`2 hours`, `3 minutes`, `less than a minute`."""
+    return _span(seconds)
+
+
+def _span(seconds: float, to_whole: Callable[[float], int] = int) -> str:
+    for size, unit in UNITS:
+        if seconds >= size:
+            return count(to_whole(seconds / size), unit)
+    return "less than a minute"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 pair`, `1,200 pairs`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def percent(share: float) -> str:
+    """`87%`."""
+    return f"{share:.0%}"
+
+
+def person(identity: str) -> str:
+    """A person as others read them: the name of a sign-in or of an operator, otherwise the id."""
+    front, _, name = identity.partition(":")
+    return name if front in ("user", "cli") and name else identity
+
+
+FILTERS = {
+    "as_entered": as_entered,
+    "ago": ago,
+    "until": until,
+    "span": span,
+    "count": count,
+    "percent": percent,
+    "person": person,
+}

@@ -1,0 +1,98 @@
+"""Who may do what in the console. A route that is missing in the table fails."""
+
+import httpx
+import pytest
+
+from data.people.roles import ROLES, Role, at_least
+from data.store.db import rows
+from tests.bot.api.test_routes import OPEN, fill, routes
+from tests.bot.conftest import Bot
+from tests.bot.console.signed_in import client
+
+CONSOLE: dict[tuple[str, str], Role] = {
+    ("GET", "/console"): "member",
+    ("GET", "/console/"): "member",
+    ("GET", "/console/{rest:path}"): "member",
+    ("GET", "/console/account"): "member",
+    ("POST", "/console/sign-out"): "member",
+    ("POST", "/console/account/sessions/{session_id}/end"): "member",
+    ("GET", "/console/people"): "admin",
+    ("POST", "/console/people/invite"): "admin",
+    ("POST", "/console/people/role"): "admin",
+    ("POST", "/console/people/links/{link_id}/revoke"): "admin",
+    ("POST", "/console/people/sessions/{session_id}/end"): "admin",
+}
+FORM = {"name": "eve", "person": "user:eve", "role": "admin"}
+
+
+def send(browser: httpx.Client, route: tuple[str, str]) -> httpx.Response:
+    method, path = route
+    form = FORM if method == "POST" else None
+    return browser.request(method, fill(path), data=form, follow_redirects=False)
+
+
+def test_the_table_names_every_route(bot: Bot) -> None:
+    found = {r for r in routes(bot) if r[1].startswith("/console") and r not in OPEN}
+    assert found == set(CONSOLE)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_may_do_what_it_may_and_nothing_else(bot: Bot, role: Role) -> None:
+    refused = {r for r in CONSOLE if not at_least(role, CONSOLE[r])}
+    browser = client(bot, role)
+    statuses = {r: send(browser, r).status_code for r in refused}
+    assert {r: s for r, s in statuses.items() if s != 403} == {}
+    assert bot.store.db.execute("SELECT count(*) FROM sign_in_links").fetchone() == (0,)
+    for route in set(CONSOLE) - refused:
+        assert send(client(bot, role), route).status_code not in (401, 403), route
+
+
+def test_a_role_that_was_revoked_no_longer_counts(bot: Bot) -> None:
+    browser = client(bot, "admin")
+    assert browser.get("/console/people").status_code == 200
+    bot.write(lambda db: db.execute("DELETE FROM roles"))
+
+    refused = browser.get("/console/people")
+
+    assert refused.status_code == 403
+    assert "Only admins can do that" in refused.text
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {},
+    ],
+)
+@pytest.mark.parametrize("route", [r for r in CONSOLE if r[0] == "POST"], ids=" ".join)
+def test_forms_of_other_sites_are_refused(
+    bot: Bot, headers: dict[str, str], route: tuple[str, str]
+) -> None:
+    browser = client(bot, "admin")
+    del browser.headers["Origin"]
+    browser.headers.update(headers)
+    before = rows(bot.store.db, "SELECT * FROM audit")
+
+    assert send(browser, route).status_code == 403
+    assert rows(bot.store.db, "SELECT * FROM audit") == before
+
+
+def test_pages_are_not_served_under_a_foreign_name(bot: Bot) -> None:
+    refused = client(bot).get("/console", headers={"Host": "evil.example"})
+
+    assert refused.status_code == 403
+    assert "allowed_hosts" in refused.text
+
+
+def test_pages_carry_no_inline_script_or_style_and_are_not_stored(bot: Bot) -> None:
+    browser = client(bot, "admin")
+    for method, path in CONSOLE:
+        if method == "GET":
+            page = browser.get(fill(path))
+            assert page.headers["cache-control"] == "no-store"
+            for inline in ("<script>", "<style", "style=", " onclick", "hx-on", "javascript:"):
+                assert inline not in page.text, path
