@@ -13,6 +13,7 @@
 - `plan`: everything in the store that decides one answer, read in one go
 - `prompt`: a question and the prompt sent for it: system prompt, earlier turns, sampling
 - `recording`: how the store records an answer: its start, its adapter and replica, its end
+- `several`: several answers to one question
 - `side_by_side`: two blinded answers to one question, for comparisons that ask for a preference
 - `storage_bounds`: bounds for the stored texts of browsers and of API keys
 - `task_answers`: titles, tags and the like, which chat programs ask for by themselves

@@ -49,6 +49,7 @@ __all__ = [
     "Delta",
     "Ended",
     "Event",
+    "Found",
     "Started",
     "TooBusy",
     "fallback_note",
@@ -100,6 +101,18 @@ class Ended:
 
 
 Event = Started | Delta | Ended
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the search found for a question; without grounds, the answer does not rest on pairs."""
+
+    grounds: Grounds | None
+
+    @property
+    def decides(self) -> bool:
+        """Whether the answer is certain before any engine is asked."""
+        return self.grounds is not None and self.grounds.without_engine is not None
 
 
 def fallback_note(adapter: str, instead_of: str | None) -> str:
@@ -163,8 +176,16 @@ class Chat:
                         return started, "".join(text), ended
         raise Unavailable("The answer did not end properly. Ask again.")
 
-    async def answer(self, ask: Ask) -> AsyncGenerator[Event, None]:
+    async def ground(self, ask: Ask) -> Found:
+        """Check a question and search for it, for `answer`. Raises Invalid for a question that
+        fails a check."""
+        prompt.check(ask, self._settings.bot.max_prompt_chars)
+        await self.storage.check(ask.person)
+        return Found(await self._finder.find(ask))
+
+    async def answer(self, ask: Ask, found: Found | None = None) -> AsyncGenerator[Event, None]:
         """Answer `ask`: yields one Started, any number of Delta and one Ended, in that order.
+        `found`: what `ground` found, if it was searched before.
 
         Close the generator (`contextlib.aclosing`) or cancel its task to stop the engine; the
         answer so far is kept as cancelled. Raises Invalid for a question that fails a check,
@@ -180,9 +201,7 @@ class Chat:
                 yield Ended("stop", 0, 0)
                 return
             ask = task_answers.by_model(ask)
-        prompt.check(ask, self._settings.bot.max_prompt_chars)
-        await self.storage.check(ask.person)
-        grounds = await self._finder.find(ask)
+        grounds = (found or await self.ground(ask)).grounds
         outcome = grounds.without_engine if grounds is not None else None
         if grounds is not None and outcome is not None:
             if ask.second_variant is not None:

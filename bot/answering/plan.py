@@ -54,7 +54,7 @@ def read(db: Database, ask: Ask, turns: int, *, grounded: bool = False) -> Answe
     errors of `routing.targets_for`."""
     domain, history = conversation(db, ask, turns)
     compared = None
-    if not ask.constrained:
+    if ask.plain:
         compared = routing.variant_with_own_answers(db, domain, ask.person, ask.second_variant)
     targets = routing.targets_for(
         db,
@@ -63,6 +63,6 @@ def read(db: Database, ask: Ask, turns: int, *, grounded: bool = False) -> Answe
         ask.pinned,
         ask.second_variant,
         with_base=not grounded and compared is None,
-        with_variants=not ask.constrained,
+        with_variants=ask.plain,
     )
     return AnswerPlan(domain, targets, history)

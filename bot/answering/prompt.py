@@ -76,6 +76,7 @@ class Ask:
     references: bool = True  # False: no search, so nothing is quoted or declined either
     store: bool = True  # False: keep figures, but neither the question nor the answer
     quoted: Quoted = Quoted()
+    one_of_several: bool = False  # the caller gets other answers to the same question as well
     task: ChatTask | None = None  # it is no person's question, and is not recorded
     address: str = ""  # the IP address of a browser; only its keyed digest is stored
     reply_id: str = field(default_factory=conversations.new_reply_id)
@@ -83,8 +84,14 @@ class Ask:
     @property
     def constrained(self) -> bool:
         """Whether the caller constrains the words of the answer. Then it is written or declined,
-        never quoted, and it belongs to no comparison."""
+        never quoted."""
         return any(self.sampling.get(name) for name in CONSTRAINTS)
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is one answer in free words. No other one belongs to a comparison, and tuning
+        learns from no other one."""
+        return not self.constrained and not self.one_of_several
 
 
 class TextTooLong(Invalid):

@@ -119,7 +119,7 @@ def _ask(db: Database, ask: Ask, domain: Domain, grounds: Grounds | None, **repl
         continues=ask.continues,
         similarity=grounds.found.similarity if grounds else None,
         confidence=grounds.found.confidence if grounds else None,
-        constrained=ask.constrained,
+        constrained=not ask.plain,
         **reply,
     )
 

@@ -105,7 +105,7 @@ def _conversation(
     """The domain and the earlier turns, and the variant that answers if it does so in its own
     way."""
     domain, history = plan.conversation(db, ask, turns)
-    if ask.pinned is not None or ask.constrained:
+    if ask.pinned is not None or not ask.plain:
         return domain, history, None
     compared = routing.variant_with_own_answers(db, domain, ask.person, ask.second_variant)
     return domain, history, compared

@@ -44,7 +44,7 @@ def wanted(db: Database, ask: Ask, turns: int) -> Ask | None:
     It carries the last `turns` turns of the conversation. People outside the comparison and
     testers, whose variant was chosen for them, are never asked for a preference; nor is anybody
     whose answers are not stored, because they could not be compared."""
-    if ask.pinned is not None or ask.constrained or not ask.store or ask.task is not None:
+    if ask.pinned is not None or not ask.plain or not ask.store or ask.task is not None:
         return None
     known = conversations.find(db, ask.thread)
     running = experiments.running(db, known.domain_id if known else ask.domain.id)

@@ -6,6 +6,7 @@
 - `answers`: `POST /v1/chat/answers`: one answer, or two blinded answers to choose from
 - `auth`: API keys by role, and browser sessions for the web chat
 - `chat_programs`: what chat programs send: who asks, and tasks of their own such as titles
+- `completion_object`: OpenAI's chat completion, whole and as the chunks of a stream
 - `completion_request`: the fields that `POST /v1/chat/completions` accepts
 - `completions`: `POST /v1/chat/completions`, compatible with OpenAI's API
 - `cross_origin`: CORS: which other sites' pages may call the API from a browser

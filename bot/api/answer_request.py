@@ -4,7 +4,7 @@ A field that would change the answer but is not supported is refused by name, ne
 `inert_fields.py` has the fields that change nothing. `null` means the same as an absent field.
 """
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
@@ -15,6 +15,7 @@ from bot.api.response_format import ResponseFormat
 from data.store.errors import Invalid
 
 MAX_USER = 256
+MAX_CHOICES = 8  # each takes a place in the queue and a slot of an engine
 
 Word = Annotated[str, Field(max_length=MAX_USER)]
 TokenId = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
@@ -132,7 +133,14 @@ class SampledRequest(AnswerRequest):
     response_format: ResponseFormat | None = Field(
         default=None, description="Answers as JSON: `json_object`, or `json_schema` with a schema."
     )
-    n: Literal[1] | None = Field(default=None, description="Only one completion is supported.")
+    n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = Field(
+        default=None, description="How many answers to give to the question."
+    )
+
+    @property
+    def choices(self) -> int:
+        """How many answers are wanted."""
+        return self.n or 1
 
     @property
     def as_json(self) -> bool:

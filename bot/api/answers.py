@@ -16,8 +16,9 @@ from bot.answering import side_by_side
 from bot.answering.side_by_side import BlindedAnswer
 from bot.api import answer_request, relay
 from bot.api.answer_sources import grounds_as_json
+from bot.api.completion_object import is_refusal
 from bot.api.completion_request import ChatRequest
-from bot.api.completions import Completions, is_refusal
+from bot.api.completions import Completions
 from bot.api.problems import BadField
 from bot.service import Service
 
@@ -49,6 +50,8 @@ class Answers:
             request, ask = await self._completions.understand(headers, receive)
             if request.stream:
                 raise BadField("stream", "Answers here are not streamed; omit 'stream'.")
+            if request.choices > 1:
+                raise BadField("n", "Answers here are one or two, as a comparison asks; omit 'n'.")
             if request.logprobs:
                 raise BadField("logprobs", "Answers here have no log probabilities.")
             service = self._service

@@ -6,8 +6,7 @@ and the header `X-Understudy-Instead-Of` name the adapter that should have answe
 """
 
 import logging
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import orjson
@@ -15,11 +14,12 @@ from sqlite_utils import Database
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from bot.answering.chat import Ask, Delta, Ended, Started
+from bot.answering import several
+from bot.answering.chat import Ask, Started
+from bot.answering.several import WholeAnswer
 from bot.api import answer_request, auth, chat_programs, completion_request, models, relay
-from bot.api.answer_sources import grounds_as_json
+from bot.api.completion_object import Chunks, whole
 from bot.api.completion_request import ChatRequest
-from bot.api.problems import Problem
 from bot.service import Service
 from data.conversations.conversations import new_reply_id
 from data.domains import Domain
@@ -65,12 +65,13 @@ class Completions:
         try:
             request, ask = await self.understand(Headers(scope=scope), receive)
 
-            def whole(started: Started, text: str, ended: Ended) -> dict[str, Any]:
-                return _completion(request, started, text, ended)
+            def shape(answers: Sequence[WholeAnswer]) -> dict[str, Any]:
+                return whole(request, answers)
 
             encoder = Chunks(request) if request.stream else None
             headers = answer_request.ignored_header(request)
-            await answer(self._service, ask, encoder or whole, headers, scope, receive, send)
+            asked = request.choices, ask
+            await answer(self._service, *asked, encoder or shape, headers, scope, receive, send)
         except relay.CallerDisconnected:
             log.info("The caller disconnected before the answer was complete")
 
@@ -86,22 +87,23 @@ class Completions:
 
 async def answer(
     service: Service,
+    count: int,
     ask: Ask,
-    shape: relay.Encoder | Callable[[Started, str, Ended], dict[str, Any]],
+    shape: relay.Encoder[Any] | Callable[[Sequence[WholeAnswer]], dict[str, Any]],
     headers: list[tuple[bytes, bytes]],
     scope: Scope,
     receive: Receive,
     send: Send,
 ) -> None:
-    """Send the answer: as a stream if `shape` is an encoder, or else whole, as the object that
+    """Send `count` answers: as a stream if `shape` is an encoder, or else whole, as the object that
     `shape` returns. Raises CallerDisconnected."""
     if callable(shape):
-        work = service.chat.complete(ask)
-        started, text, ended = await relay.unless_disconnected(receive, work)
-        await _send_whole(send, shape(started, text, ended), headers, started)
+        work = several.complete(service.chat, ask, count)
+        answers = await relay.unless_disconnected(receive, work)
+        await _send_whole(send, shape(answers), headers, answers[0].started)
     else:
         limit_s = service.settings.bot.answer_timeout_s
-        events = service.chat.answer(ask)
+        events = several.stream(service.chat, ask, count) if count > 1 else service.chat.answer(ask)
         stream = relay.stream(scope, send, events, shape, limit_s, headers)
         await relay.unless_disconnected(receive, stream)
 
@@ -151,115 +153,6 @@ async def understand(
         task=chat_programs.task(request.messages, headers),
         reply_id=reply_id,
     )
-
-
-class Chunks:
-    """Encodes `chat.completion.chunk` events. Everything except the text is encoded only once."""
-
-    content_type = b"text/event-stream; charset=utf-8"
-
-    def __init__(self, request: ChatRequest) -> None:
-        self._request = request
-        self._include_usage = request.include_usage
-        self._head: dict[str, Any] = {}
-        self._before = self._after = b""
-
-    def begin(self, started: Started) -> bytes:
-        self._head = {
-            "id": started.reply_id,
-            "object": "chat.completion.chunk",
-            "created": int(time.time()),
-            "model": self._request.model,
-        }
-        usage = b',"usage":null' if self._include_usage else b""
-        self._before = (
-            b"data: "
-            + orjson.dumps(self._head)[:-1]
-            + b',"choices":[{"index":0,"delta":{"%s":'
-            % (b"refusal" if is_refusal(self._request.as_json, started) else b"content")
-        )
-        self._after = b'},"logprobs":null,"finish_reason":null}]' + usage + b"}\n\n"
-        first = {"role": "assistant", "content": ""}
-        return self._chunk([_choice(delta=first)], understudy=about(started))
-
-    def delta(self, delta: Delta) -> bytes:
-        if delta.logprobs:
-            said = {"content": delta.text}
-            return self._chunk([_choice(delta=said, logprobs=_logprobs(delta))])
-        return self._before + orjson.dumps(delta.text) + self._after
-
-    def end(self, ended: Ended) -> bytes:
-        parts = [self._chunk([_choice(delta={}, finish_reason=ended.finish_reason)])]
-        if self._include_usage:
-            parts.append(event(self._head | {"choices": [], "usage": usage_of(ended)}))
-        return b"".join([*parts, b"data: [DONE]\n\n"])
-
-    def error(self, problem: Problem) -> bytes:
-        """The last event of an interrupted answer; no `[DONE]` follows."""
-        return b"data: " + problem.body() + b"\n\n"
-
-    def _chunk(self, choices: list[dict[str, Any]], **more: Any) -> bytes:
-        usage = {"usage": None} if self._include_usage else {}
-        return event(self._head | {"choices": choices} | usage | more)
-
-
-def _completion(request: ChatRequest, started: Started, text: str, ended: Ended) -> dict[str, Any]:
-    refused = is_refusal(request.as_json, started)
-    message = {
-        "role": "assistant",
-        "content": None if refused else text,
-        "refusal": text if refused else None,
-    }
-    return {
-        "id": started.reply_id,
-        "object": "chat.completion",
-        "created": int(time.time()),
-        "model": request.model,
-        "choices": [
-            _choice(message=message, finish_reason=ended.finish_reason, logprobs=_logprobs(ended))
-        ],
-        "usage": usage_of(ended),
-        "understudy": about(started),
-    }
-
-
-def is_refusal(as_json: bool, started: Started) -> bool:
-    """Whether the words of a declined question stand in `refusal`, as in OpenAI's API, because
-    whoever wants JSON would take them for it."""
-    return as_json and started.outcome == "declined"
-
-
-def _logprobs(told: Delta | Ended) -> dict[str, Any] | None:
-    return {"content": told.logprobs, "refusal": None} if told.logprobs else None
-
-
-def _choice(**more: Any) -> dict[str, Any]:
-    return {"index": 0, "logprobs": None, "finish_reason": None} | more
-
-
-def about(started: Started) -> dict[str, Any]:
-    """The field `understudy`."""
-    return {
-        "adapter": started.adapter or None,
-        "variant": started.variant,
-        "instead_of": started.instead_of,
-        "precision": started.precision,
-        "reply_id": None if started.task else started.reply_id,
-        "history_dropped": started.history_dropped,
-        **grounds_as_json(started),
-    }
-
-
-def usage_of(ended: Ended) -> dict[str, int]:
-    return {
-        "prompt_tokens": ended.prompt_tokens,
-        "completion_tokens": ended.completion_tokens,
-        "total_tokens": ended.prompt_tokens + ended.completion_tokens,
-    }
-
-
-def event(data: dict[str, Any]) -> bytes:
-    return b"data: " + orjson.dumps(data) + b"\n\n"
 
 
 async def _send_whole(

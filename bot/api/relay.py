@@ -15,12 +15,14 @@ from typing import Any, Protocol, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
-from bot.answering.chat import Delta, Ended, Event, Started
+from bot.answering.chat import Ended, Started
 from bot.api import problems
 from data.store.errors import Invalid
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+D = TypeVar("D")
+D_contra = TypeVar("D_contra", contravariant=True)
 GRACE_S = 5  # how long a reader may take after the answer's time limit
 BODY_TIMEOUT_S = 30
 
@@ -29,13 +31,14 @@ class CallerDisconnected(Exception):
     """The caller closed the connection, so no response can be sent."""
 
 
-class Encoder(Protocol):
-    """Encodes the events of an answer for the wire."""
+class Encoder(Protocol[D_contra]):
+    """Encodes the events of an answer for the wire. `D_contra`: what comes between its start and
+    its end."""
 
     content_type: bytes
 
     def begin(self, started: Started) -> bytes: ...
-    def delta(self, delta: Delta) -> bytes: ...
+    def delta(self, delta: D_contra, /) -> bytes: ...
     def end(self, ended: Ended) -> bytes: ...
     def error(self, problem: problems.Problem) -> bytes: ...
 
@@ -88,8 +91,8 @@ async def unless_disconnected(receive: Receive, work: Coroutine[Any, Any, T]) ->
 async def stream(
     scope: Scope,
     send: Send,
-    events: AsyncGenerator[Event, None],
-    encoder: Encoder,
+    events: AsyncGenerator[Started | D | Ended, None],
+    encoder: Encoder[D],
     limit_s: float,
     headers: Sequence[tuple[bytes, bytes]] = (),
 ) -> None:
@@ -105,8 +108,8 @@ async def stream(
 async def _pump(
     scope: Scope,
     send: Send,
-    events: AsyncGenerator[Event, None],
-    encoder: Encoder,
+    events: AsyncGenerator[Started | D | Ended, None],
+    encoder: Encoder[D],
     headers: Sequence[tuple[bytes, bytes]],
 ) -> None:
     started = await anext(events)
@@ -116,7 +119,7 @@ async def _pump(
     await send(_head(encoder, started, headers))
     await send(_part(encoder.begin(started)))
     try:
-        while isinstance(event, Delta):
+        while not isinstance(event, Ended | Started):
             await send(_part(encoder.delta(event)))
             event = await anext(events)
         if not isinstance(event, Ended):
@@ -136,7 +139,7 @@ def _id(scope: Scope) -> str:
 
 
 def _head(
-    encoder: Encoder, started: Started, more: Sequence[tuple[bytes, bytes]]
+    encoder: Encoder[D], started: Started, more: Sequence[tuple[bytes, bytes]]
 ) -> dict[str, Any]:
     headers = [
         (b"content-type", encoder.content_type),

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import orjson
 
 from bot.answering.chat import Delta, Ended, Started
-from bot.api.completions import about, is_refusal
+from bot.api.completion_object import about, is_refusal
 from bot.api.problems import Problem
 from bot.api.response_request import ResponseRequest
 

@@ -19,7 +19,8 @@ from sqlite_utils import Database
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from bot.answering.chat import Ask, Ended, Started
+from bot.answering.chat import Ask
+from bot.answering.several import WholeAnswer
 from bot.api import answer_request, relay
 from bot.api.completion_request import ChatRequest
 from bot.api.completions import answer, understand
@@ -71,13 +72,14 @@ class Responses:
             request, ask = await self._understand(Headers(scope=scope), receive)
             response = ResponseObject(request, ask.reply_id)
 
-            def whole(started: Started, text: str, ended: Ended) -> dict[str, Any]:
-                response.begin(started)
-                return response.ended(text, ended)
+            def whole(answers: Sequence[WholeAnswer]) -> dict[str, Any]:
+                (only,) = answers
+                response.begin(only.started)
+                return response.ended(only.text, only.ended)
 
             encoder = ResponseEvents(response) if request.stream else None
             headers = answer_request.ignored_header(request)
-            await answer(self._service, ask, encoder or whole, headers, scope, receive, send)
+            await answer(self._service, 1, ask, encoder or whole, headers, scope, receive, send)
         except relay.CallerDisconnected:
             log.info("The caller disconnected before the answer was complete")
 

@@ -6,6 +6,7 @@ It is the default of clients such as llama-index. The answer comes about as in
 
 import logging
 import time
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
 import orjson
@@ -13,11 +14,20 @@ from pydantic import BeforeValidator, Field
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from bot.answering.chat import Delta, Ended, Started
+from bot.answering.chat import Delta, Ended, Event, Started
+from bot.answering.several import Choice, WholeAnswer
 from bot.api import answer_request, relay
 from bot.api.answer_request import SampledRequest, fields_in_common
+from bot.api.completion_object import (
+    about,
+    each_about,
+    event,
+    is_refusal,
+    usage_of,
+    usage_of_all,
+)
 from bot.api.completion_request import ChatMessage, ChatRequest
-from bot.api.completions import about, answer, event, is_refusal, understand, usage_of
+from bot.api.completions import answer, understand
 from bot.api.problems import Problem
 from bot.service import Service
 
@@ -70,17 +80,13 @@ class TextCompletions:
             headers = Headers(scope=scope)
             request, ask = await understand(self._service, headers, receive, parse)
 
-            def whole(started: Started, text: str, ended: Ended) -> dict[str, Any]:
-                said = _said(request, started, text)
-                return _head(request.model, started) | {
-                    "choices": [_choice(said, ended.finish_reason)],
-                    "usage": usage_of(ended),
-                    "understudy": about(started),
-                }
+            def whole(answers: Sequence[WholeAnswer]) -> dict[str, Any]:
+                return _completion(request, answers)
 
             encoder = TextChunks(request) if request.stream else None
             ignored = answer_request.ignored_header(request)
-            await answer(self._service, ask, encoder or whole, ignored, scope, receive, send)
+            asked = request.choices, ask
+            await answer(self._service, *asked, encoder or whole, ignored, scope, receive, send)
         except relay.CallerDisconnected:
             log.info("The caller disconnected before the answer was complete")
 
@@ -93,21 +99,36 @@ class TextChunks:
     def __init__(self, request: TextCompletionRequest) -> None:
         self._request = request
         self._head: dict[str, Any] = {}
-        self._started: Started | None = None
+        self._started: dict[int, Started] = {}
 
     def begin(self, started: Started) -> bytes:
-        self._started = started
         self._head = _head(self._request.model, started)
-        return self._chunk(choices=[_choice({"text": ""})], understudy=about(started))
+        if self._request.choices > 1:
+            return b""  # each choice begins by itself
+        return self._of(0, started)
 
-    def delta(self, delta: Delta) -> bytes:
-        return self._chunk(choices=[_choice(_said(self._request, self._started, delta.text))])
+    def delta(self, delta: Delta | Choice) -> bytes:
+        if isinstance(delta, Choice):
+            return self._of(delta.index, delta.event)
+        return self._of(0, delta)
 
     def end(self, ended: Ended) -> bytes:
-        parts = [self._chunk(choices=[_choice({"text": ""}, ended.finish_reason)])]
+        parts = [] if self._request.choices > 1 else [self._of(0, ended)]
         if self._request.include_usage:
             parts.append(event(self._head | {"choices": [], "usage": usage_of(ended)}))
         return b"".join([*parts, b"data: [DONE]\n\n"])
+
+    def _of(self, index: int, told: Event) -> bytes:
+        """A chunk of one choice."""
+        match told:
+            case Started():
+                self._started[index] = told
+                return self._chunk(choices=[_choice(index, {"text": ""})], understudy=about(told))
+            case Delta():
+                said = _said(self._request, self._started[index], told.text)
+                return self._chunk(choices=[_choice(index, said)])
+            case Ended():
+                return self._chunk(choices=[_choice(index, {"text": ""}, told.finish_reason)])
 
     def error(self, problem: Problem) -> bytes:
         """The last event of an interrupted answer; no `[DONE]` follows."""
@@ -127,12 +148,24 @@ def _head(model: str, started: Started) -> dict[str, Any]:
     }
 
 
-def _said(request: TextCompletionRequest, started: Started | None, text: str) -> dict[str, str]:
+def _completion(request: TextCompletionRequest, answers: Sequence[WholeAnswer]) -> dict[str, Any]:
+    def choice(index: int, answer: WholeAnswer) -> dict[str, Any]:
+        said = _said(request, answer.started, answer.text)
+        return _choice(index, said, answer.ended.finish_reason) | each_about(answers, answer)
+
+    return _head(request.model, answers[0].started) | {
+        "choices": [choice(index, answer) for index, answer in enumerate(answers)],
+        "usage": usage_of_all(answers),
+        "understudy": about(answers[0].started),
+    }
+
+
+def _said(request: TextCompletionRequest, started: Started, text: str) -> dict[str, str]:
     """The text, or the words of a declined question, which nobody may take for JSON."""
-    if started is not None and is_refusal(request.as_json, started):
+    if is_refusal(request.as_json, started):
         return {"text": "", "refusal": text}
     return {"text": text}
 
 
-def _choice(said: dict[str, str], finish_reason: str | None = None) -> dict[str, Any]:
-    return {"index": 0, **said, "logprobs": None, "finish_reason": finish_reason}
+def _choice(index: int, said: dict[str, str], finish_reason: str | None = None) -> dict[str, Any]:
+    return {"index": index, **said, "logprobs": None, "finish_reason": finish_reason}

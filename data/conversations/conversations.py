@@ -65,7 +65,7 @@ class Reply:
     uncertain: bool = False  # the answer was given, and may well not be the one
     layout: int = 0  # of the references in the prompt; 0: none were sent
     opened_at: int = 0  # by the clock of leases
-    constrained: bool = False  # the caller constrained its words: JSON, or a bias of tokens
+    constrained: bool = False  # not plain: its words were constrained, or it is one of several
 
 
 def new_reply_id() -> str:

@@ -70,7 +70,7 @@ def test_nothing_is_kept_of_an_answer_that_is_not_to_be_stored(bot: Bot) -> None
 REFUSED: list[tuple[str, Any]] = [
     ("prompt", ["One?", "Two?"]),
     ("prompt", [1, 2, 3]),
-    ("n", 2),
+    ("n", 9),
     ("best_of", 3),
     ("echo", True),
     ("suffix", "."),
