@@ -38,6 +38,7 @@ from bot.api import (
     policies,
     privacy,
     problems,
+    quality,
     raters,
     runs,
     status,
@@ -108,6 +109,7 @@ def create_app(settings: Settings, store: Store, engine: EngineClient | None = N
     app.state.metrics = metrics
     app.state.rate_bounds = RateBounds.of(store, settings.bot)
     app.state.embedding_queue = EmbeddingQueue()
+    app.state.quality_queue = quality.queue()
     app.add_middleware(RequestMiddleware, bot=settings.bot)
     for family in (UnderstudyError, RequestValidationError, HTTPException):
         app.add_exception_handler(family, _refuse)
@@ -130,6 +132,7 @@ def create_app(settings: Settings, store: Store, engine: EngineClient | None = N
         adapters,
         *compared,
         pairs,
+        quality,
         unanswered,
         privacy,
         status,

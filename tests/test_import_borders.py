@@ -41,8 +41,8 @@ MAY_IMPORT: dict[str, str] = {
     "data.pairs": "data.conversations data.domains data.people data.store data.visible_text",
     "data.search": "data.config data.domains data.engine_http data.pairs data.store data.wheels "
     "data.whole_folders",
-    "data.quality": "data.adapters data.bases data.config data.domains data.pairs data.runs "
-    "data.search data.store data.visible_text",
+    "data.quality": "data.adapters data.bases data.config data.domains data.pairs data.processes "
+    "data.runs data.search data.store data.visible_text",
     "data.experiments": "data.adapters data.domains data.people data.store",
     "data.feedback": "data.conversations data.domains data.experiments data.pairs data.people "
     "data.quality data.store data.visible_text",

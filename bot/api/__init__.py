@@ -23,6 +23,7 @@
 - `policies`: `/v1/policies`: automatic decisions about comparisons, and the holdout
 - `privacy`: `/v1/people/me` and `/web/me`: the caller's own data: show, export, erase
 - `problems`: the HTTP status and the OpenAI-compatible body of every error
+- `quality`: `/v1/domains/{name}/quality`: checks the pairs of a domain
 - `rate_bounds`: how much an address and a key may ask and write in an hour
 - `raters`: `/v1/voters`: quarantine and release raters
 - `relay`: sends an answer while it is written, to a caller who may disconnect at any moment

@@ -15,6 +15,7 @@ from bot.service import Service
 from data import domains
 from data.pairs import pairs
 from data.people.keys import Key
+from data.quality import private_words
 from data.search import fact_proposals
 
 router = APIRouter(tags=["Pairs"])
@@ -105,6 +106,25 @@ async def review(
         return admin.review(db, pair_id, given.status, actor, given.fact)
 
     return _as_json(await service.store.submit(decide))
+
+
+@router.post(
+    "/pairs/{pair_id}/unmask",
+    response_description="The [pair](#pair) with its words.",
+    responses={
+        404: {"description": "There is no such pair."},
+        409: {"description": "Nothing is masked in it, or it was decided on."},
+    },
+)
+async def unmask(
+    request: Request, pair_id: Id, key: Annotated[Key, Depends(auth.reviewer)]
+) -> dict[str, Any]:
+    """Show the contact data and secrets that were masked in a pending pair. The audit log records
+    who asked for them."""
+    service: Service = request.app.state.service
+    actor = auth.person(key)
+    shown = await service.store.submit(lambda db: private_words.reveal(db, pair_id, actor))
+    return _as_json(shown)
 
 
 def _as_json(pair: pairs.Pair) -> dict[str, Any]:

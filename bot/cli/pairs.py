@@ -12,6 +12,7 @@ from bot.cli.context import App, Group, json_option, pass_app, print_json, print
 from bot.cli.verbs import registered
 from bot.commands import admin
 from data import domains
+from data.pairs import masked_words
 from data.pairs import pairs as store
 from data.pairs.contamination import Leak
 from data.pairs.formats import AUTO, FORMATS
@@ -136,6 +137,8 @@ def counts(app: App, domain: str, as_json: bool) -> None:
 @click.argument("domain")
 @pass_app
 def review(app: App, domain: str) -> None:
+    from data.quality import private_words
+
     subject = domains.get(app.store.db, domain)
     waiting = store.list_pairs(app.store.db, subject, "pending")
     if not waiting:
@@ -147,6 +150,16 @@ def review(app: App, domain: str) -> None:
             f"  question: {terminal.indented(pair.prompt, 12)}\n"
             f"  answer:   {terminal.indented(pair.response, 12)}  ({iso(pair.created_at)})"
         )
+        masked = private_words.sentence(masked_words.of_pair(app.store.db, pair.id))
+        if masked:
+            terminal.echo(f"  {masked}")
+            if terminal.prompt("  [s]how the words, or [g]o on", click.Choice(("s", "g"))) == "s":
+                with app.store.write() as db:
+                    pair = private_words.reveal(db, pair.id, app.actor)
+                terminal.echo(
+                    f"  question: {terminal.indented(pair.prompt, 12)}\n"
+                    f"  answer:   {terminal.indented(pair.response, 12)}"
+                )
         proposed = propose(pair)
         same = ""
         if proposed is not None:

@@ -20,6 +20,7 @@ from data.feedback import raters, rating_totals
 from data.pairs import pairs, reply_sources, review_status
 from data.pairs.question import fact_of_prompt
 from data.people import consent, figures
+from data.quality import private_words
 from data.store.clock import now_us
 from data.store.db import insert, row, rows, value
 from data.store.errors import Conflict, Forbidden, Invalid
@@ -113,7 +114,8 @@ def correction(db: Database, reply_id: str, person: str, text: str, learn: bool 
 
     The pair is always in the training split. If another pair asks the same question, the new pair
     shares its fact, so that a retrain gives the new answer to every phrasing of that fact. So does
-    a correction of an approved answer that was quoted because its question was the same.
+    a correction of an approved answer that was quoted because its question was the same. Contact
+    data and secrets are masked in the pair.
     """
     reply = _rateable_reply(db, reply_id, person)
     text = _checked(text)
@@ -132,9 +134,10 @@ def correction(db: Database, reply_id: str, person: str, text: str, learn: bool 
     _check_room(db, domain.id, person)
     fact = fact_of_prompt(db, domain, question) or reply_sources.quoted_fact(db, reply_id)
     draft = pairs.Draft(prompt=question, response=text, fact=fact, split="train")
-    added = pairs.add(db, domain, [draft], source="correction", source_ref=reply_id, author=person)
-    known = None if added.ids else review_status.reopen_if_withdrawn(db, domain.id, draft)
-    pair_id = added.ids[0] if added.ids else known.id if known else None
+    added = private_words.add_for_review(
+        db, domain, draft, source="correction", source_ref=reply_id, author=person
+    )
+    pair_id = added.pair.id if added.pair else None
     return _replace(db, before, reply, person, "correction", text=text, pair_id=pair_id)
 
 

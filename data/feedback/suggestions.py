@@ -10,10 +10,11 @@ from sqlite_utils import Database
 
 from data.conversations import conversations
 from data.domains import Domain
-from data.pairs import pairs, review_status
+from data.pairs import pairs
 from data.pairs.pairs import Draft, Pair, Turn
 from data.pairs.question import fact_of_prompt
 from data.people import consent
+from data.quality import private_words
 from data.store.db import rows
 from data.store.errors import Conflict
 
@@ -41,8 +42,9 @@ class OptedOut(Conflict):
 
 
 def teach(db: Database, domain: Domain, person: str, suggestion: SuggestedPair) -> SuggestionResult:
-    """Create a pending pair. Raises Invalid if the texts cannot be a pair, and OptedOut if the
-    person, or somebody whose words the suggestion contains, has opted out of learning."""
+    """Create a pending pair, with contact data and secrets masked. Raises Invalid if the texts
+    cannot be a pair, and OptedOut if the person, or somebody whose words the suggestion contains,
+    has opted out of learning."""
     if not consent.may_learn(db, person):
         raise OptedOut("You have opted out of learning. You can opt in again on your Home tab.")
     if not consent.may_learn(db, *suggestion.people, person):
@@ -57,17 +59,15 @@ def teach(db: Database, domain: Domain, person: str, suggestion: SuggestedPair) 
         fact=fact,
         split="train",
     )
-    added = pairs.add(
-        db, domain, [draft], source="teach", source_ref=suggestion.source_ref, author=person
+    added = private_words.add_for_review(
+        db, domain, draft, source="teach", source_ref=suggestion.source_ref, author=person
     )
-    if added.ids:
-        others = [p for p in suggestion.people if p != person]
-        pairs.record_word_owners(db, added.ids[0], others)
-        return SuggestionResult(pairs.get(db, added.ids[0]), known=False)
-    known = review_status.reopen_if_withdrawn(db, domain.id, draft)
-    if known is None:
+    if added.pair is None:
         raise Conflict("This pair was changed at the same moment; try again.")
-    return SuggestionResult(known, known=True)
+    if added.new:
+        others = [p for p in suggestion.people if p != person]
+        pairs.record_word_owners(db, added.pair.id, others)
+    return SuggestionResult(added.pair, known=not added.new)
 
 
 def earlier_turns(db: Database, reply_id: str, most: int) -> tuple[list[Turn], list[str]]:

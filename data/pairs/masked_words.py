@@ -43,28 +43,39 @@ def drop(db: Database, pair_id: int) -> None:
 def put_back(db: Database, pair: Pair, words: Sequence[MaskedWords]) -> None:
     """Replace the masks of a pending pair by the original words. Raises Conflict if that pair
     exists already."""
-    left = list(words)
+    fact = pair.fact if pair.fact != pairs.fact_of(pair.response) else ""
+    masked = Draft(pair.prompt, pair.response, pair.system, pair.turns, fact, pair.split)
+    draft = _with(masked, words, [one.original for one in words])
+    if pairs.find_same_words(db, pair.domain_id, draft) is not None:
+        raise Conflict(f"Pair {pair.id} says the same as another pair once its words are shown.")
+    pairs.replace_words(db, pair.id, draft)
+    drop(db, pair.id)
 
-    def filled(text: str, field: str) -> str:
+
+def filled(draft: Draft, words: Sequence[MaskedWords], others: Sequence[MaskedWords]) -> Draft:
+    """The draft with the masks of `others` in place of those of `words`."""
+    return _with(draft, words, [mask(one) for one in others])
+
+
+def mask(one: MaskedWords) -> str:
+    """What stands in place of the words."""
+    return f"[{one.kind}]"
+
+
+def _with(draft: Draft, words: Sequence[MaskedWords], instead: Sequence[str]) -> Draft:
+    """The draft with these texts in place of its masks, in order."""
+
+    def put(text: str, field: str) -> str:
         parts, rest = [], text
-        for one in [one for one in left if one.field == field]:
-            before, mask, rest = rest.partition(f"[{one.kind}]")
-            parts += [before, one.original if mask else ""]
+        for one, shown in zip(words, instead, strict=True):
+            if one.field == field:
+                before, found, rest = rest.partition(mask(one))
+                parts += [before, shown if found else ""]
         return "".join([*parts, rest])
 
     turns = tuple(
-        replace(turn, content=filled(turn.content, f"turn {n}"))
-        for n, turn in enumerate(pair.turns, 1)
+        replace(turn, content=put(turn.content, f"turn {n}"))
+        for n, turn in enumerate(draft.turns, 1)
     )
-    draft = Draft(
-        prompt=filled(pair.prompt, "prompt"),
-        response=filled(pair.response, "response"),
-        system=pair.system,
-        turns=turns,
-        fact=pair.fact if pair.fact != pairs.fact_of(pair.response) else "",
-        split=pair.split,
-    )
-    if pairs.find_same_words(db, pair.domain_id, draft) is not None:
-        raise Conflict(f"{pair.id} says the same as another pair once its words are shown.")
-    pairs.replace_words(db, pair.id, draft)
-    drop(db, pair.id)
+    prompt, response = put(draft.prompt, "prompt"), put(draft.response, "response")
+    return replace(draft, prompt=prompt, response=response, turns=turns)

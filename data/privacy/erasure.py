@@ -392,6 +392,7 @@ def _remove_pair(db: Database, pair_id: int, *, hollow: bool) -> None:
     db.execute("UPDATE feedback SET text = '', pair_id = NULL WHERE pair_id = ?", [pair_id])
     db.execute("UPDATE audit SET detail = '{}' WHERE subject = ?", [f"pair {pair_id}"])
     db.execute("DELETE FROM pair_words WHERE pair_id = ?", [pair_id])
+    db.execute("DELETE FROM masked_words WHERE pair_id = ?", [pair_id])
     db.execute("DELETE FROM reply_sources WHERE pair_id = ?", [pair_id])
     db.execute("UPDATE unanswered SET pair_id = NULL WHERE pair_id = ?", [pair_id])
     if not hollow:

@@ -88,9 +88,7 @@ def find(
     shown: Collection[int] | None = None,
 ) -> QualityReport:
     """Run the checks, or those in `only`. With `shown`, findings name only these pairs."""
-    unknown = sorted(set(only) - set(checks.NAMES))
-    if unknown:
-        raise Invalid(f"There is no check {unknown[0]!r}. The checks: {', '.join(checks.NAMES)}.")
+    refuse_unknown(only)
     began = time.monotonic()
     by_id = rows.by_id()
     made = [
@@ -98,6 +96,13 @@ def find(
     ]
     bars = balance.distributions(rows) if not only else ()
     return QualityReport(name, len(rows.pairs), tuple(made), bars, time.monotonic() - began)
+
+
+def refuse_unknown(only: Collection[str]) -> None:
+    """Raises Invalid for a name that no check has."""
+    unknown = sorted(set(only) - set(checks.NAMES))
+    if unknown:
+        raise Invalid(f"There is no check {unknown[0]!r}. The checks: {', '.join(checks.NAMES)}.")
 
 
 def _finding(

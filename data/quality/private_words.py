@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from sqlite_utils import Database
 
 from data.domains import Domain
-from data.pairs import masked_words, pairs
+from data.pairs import masked_words, pairs, review_status
 from data.pairs.masked_words import MaskedWords
 from data.pairs.pairs import Draft, Pair
 from data.quality import secrets
@@ -28,6 +28,15 @@ from data.store.errors import Conflict
 
 Finder = Callable[[str], list[Span]]
 FINDING: tuple[Finder, ...] = (secrets.find, *FINDERS.values())
+
+
+@dataclass(frozen=True)
+class AddedForReview:
+    """A pair that was added for review, or the pair with the same words that exists. None: it was
+    changed at the same moment."""
+
+    pair: Pair | None
+    new: bool
 
 
 @dataclass(frozen=True)
@@ -85,6 +94,44 @@ def mask_for_review(db: Database, domain: Domain, draft: Draft) -> MaskedDraft:
     return mask_draft(
         draft, lambda words: key(words) in known or _is_approved(db, domain.id, words)
     )
+
+
+def add_for_review(
+    db: Database, domain: Domain, draft: Draft, *, source: str, source_ref: str, author: str
+) -> AddedForReview:
+    """Add a pending pair with its private words masked. A withdrawn pair with the same words waits
+    for review again."""
+    masked = mask_for_review(db, domain, draft)
+    number = 1
+    while masked.words and _hides_other_words(db, domain, masked):
+        number += 1  # another person's number, masked alike, must not be taken for this one
+        masked = _numbered(db, domain, draft, number)
+    added = pairs.add(
+        db, domain, [masked.draft], source=source, source_ref=source_ref, author=author
+    )
+    if added.ids:
+        masked_words.keep(db, added.ids[0], masked.words)
+        return AddedForReview(pairs.get(db, added.ids[0]), new=True)
+    known = review_status.reopen_if_withdrawn(db, domain.id, masked.draft)
+    if known is not None and known.status == "pending":
+        masked_words.drop(db, known.id)
+        masked_words.keep(db, known.id, masked.words)
+    return AddedForReview(known, new=False)
+
+
+def _hides_other_words(db: Database, domain: Domain, masked: MaskedDraft) -> bool:
+    """Whether a pending pair with the same words after masking had others before."""
+    same = pairs.find_same_words(db, domain.id, masked.draft)
+    if same is None or same.status != "pending":
+        return False
+    return masked_words.of_pair(db, same.id) != list(masked.words)
+
+
+def _numbered(db: Database, domain: Domain, draft: Draft, number: int) -> MaskedDraft:
+    """The masked draft with a number in each mask, such as `[phone number 2]`."""
+    masked = mask_for_review(db, domain, draft)
+    words = tuple(replace(one, kind=f"{one.kind} {number}") for one in masked.words)
+    return MaskedDraft(masked_words.filled(masked.draft, masked.words, words), words)
 
 
 def reveal(db: Database, pair_id: int, reviewer: str) -> Pair:
@@ -164,13 +211,13 @@ def _texts(draft: Draft) -> list[str]:
 def _is_approved(db: Database, domain_id: int, words: str) -> bool:
     """Whether an approved pair holds the words, in any spelling of a number."""
     wanted = key(words)
-    pieces = [piece for piece in re.split(r"[^0-9A-Za-z@._%-]+", words) if piece]
-    longest = max(pieces, key=len, default=words)
+    # a number may be grouped in another way, but hardly within its last three digits
+    part = words if re.search(r"[^\d\s()+./-]", words) else words.rstrip()[-3:]
     sql = (
         "SELECT prompt, response FROM pairs WHERE domain_id = ? AND status = 'approved' "
         "AND (instr(lower(response), lower(?)) OR instr(lower(prompt), lower(?)))"
     )
-    for prompt, response in db.execute(sql, [domain_id, longest, longest]):
+    for prompt, response in db.execute(sql, [domain_id, part, part]):
         for text in (response, prompt):
             if any(key(text[span.start : span.end]) == wanted for span in spans(text)):
                 return True

@@ -22,7 +22,8 @@ from bot.slack.render.blocks import Block, plain, sentence
 from bot.slack.workspace import views
 from bot.slack.workspace.context import STORE_BUSY, WorkspaceContext
 from data import domains
-from data.pairs import pairs, review_queue
+from data.pairs import masked_words, pairs, review_queue
+from data.quality import private_words
 from data.search import fact_proposals
 from data.store.errors import Conflict, Invalid, NotFound, UnderstudyError
 
@@ -39,15 +40,23 @@ def next_form(db: Database, where: Origin, reviewer: str, note: str = "", after:
     pair = review_queue.take_next(db, reviewer, domain, after)
     if pair is not None and pair.id == after:
         note = note or "This is the only pair left for you."
+    return _shown(db, where, pair, domain, note)
+
+
+def _shown(
+    db: Database, where: Origin, pair: pairs.Pair | None, domain: domains.Domain | None, note: str
+) -> Block:
+    """The form with a pair, which may be of any domain; with no pair, the end of the queue."""
     left = review_queue.pending(db, domain)
     shown_of = domains.by_id(db, pair.domain_id).title if pair else ""
+    masked = private_words.sentence(masked_words.of_pair(db, pair.id)) if pair else ""
     return admin_forms.reviewed(
-        replace(where, pair_id=pair.id if pair else 0), pair, shown_of, left, note
+        replace(where, pair_id=pair.id if pair else 0), pair, shown_of, left, note, masked
     )
 
 
 async def review_button(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
-    """Approve, Edit, Reject or Next was pressed under a pair."""
+    """Approve, Edit, Reject, Next or Show masked words was pressed under a pair."""
     verb, *numbers = str(body["actions"][0].get("value") or "").split()
     view, pair_id = body["view"], int(numbers[0])
     where = replace(admin_forms.origin(view), pair_id=pair_id)
@@ -61,6 +70,8 @@ async def review_button(workspace: WorkspaceContext, ack: Ack, body: dict[str, A
             storing = _store(
                 workspace, body, lambda db, who: next_form(db, where, who, "", pair_id)
             )
+        case "unmask":
+            storing = _store(workspace, body, lambda db, who: _unmasked(db, where, who))
         case _:
             form = admin_forms.edited if verb == "edit" else admin_forms.rejected
             storing = _store(workspace, body, lambda db, who: _opened(db, where, who, form))
@@ -180,6 +191,18 @@ def _opened(
         note = f":warning: {sentence(str(error))}"
         return next_form(db, where, who, note, where.pair_id)
     return form(where, pair)
+
+
+def _unmasked(db: Database, where: Origin, who: str) -> Block:
+    """The form of the same pair with its masked words, which this reviewer now holds."""
+    domain = domains.get(db, where.domain) if where.domain else None
+    try:
+        with db.atomic():
+            review_queue.hold(db, where.pair_id, who)
+            pair = private_words.reveal(db, where.pair_id, who)
+    except (Conflict, NotFound) as error:
+        return next_form(db, where, who, f":warning: {sentence(str(error))}", where.pair_id)
+    return _shown(db, where, pair, domain, "The masked words are shown. The audit log says so.")
 
 
 async def _store(

@@ -163,8 +163,11 @@ def confirmation(where: Origin, title: str, said: list[Block], submit: str) -> B
     return _modal(CONFIRM, title, said, where, submit=submit, close="Not now")
 
 
-def reviewed(where: Origin, pair: Pair | None, domain: str, left: int, note: str = "") -> Block:
-    """A pending pair with the possible decisions, or a note that none is left."""
+def reviewed(
+    where: Origin, pair: Pair | None, domain: str, left: int, note: str = "", masked: str = ""
+) -> Block:
+    """A pending pair with the possible decisions, or a note that none is left. `masked`: which
+    words of it are masked, and where."""
     shown = [context(note)] if note else []
     if pair is None:
         others = " Other reviewers have the remaining pairs open." if left else ""
@@ -177,11 +180,14 @@ def reviewed(where: Origin, pair: Pair | None, domain: str, left: int, note: str
         said = "\n".join(f"_{t.role}_: {escape(t.content)}" for t in pair.turns)
         shown.append(section(f"*Earlier in the conversation*\n{shorten(said, 2_500)}"))
     shown += [*_long("Question", pair.prompt), *_long("Suggested answer", pair.response)]
+    if masked:
+        shown.append(context(f"{escape(masked)} Approve it like that, or ask for the words."))
     buttons = [
         _decision("approve", "Approve", pair.id, "primary"),
         _decision("edit", "Edit", pair.id),
         _decision("reject", "Reject", pair.id, "danger"),
         _decision("next", "Next", pair.id),
+        *([_decision("unmask", "Show masked words", pair.id)] if masked else []),
     ]
     shown.append({"type": "actions", "elements": buttons})
     return _modal(DECIDE, "Review", shown, where, close="Done")

@@ -7,6 +7,7 @@ from data import domains
 from data.adapters import placements, registry
 from data.feedback import feedback
 from data.pairs import golden, pairs
+from data.quality import private_words
 from data.runs import runs
 from data.store import audit
 from tests.bot.conftest import Bot, add_adapter
@@ -368,3 +369,34 @@ def test_an_adapter_under_evaluation_cannot_be_used(bot: Bot) -> None:
     assert "helpdesk@7" not in names
     assert answer.status_code == 404
     assert "still being evaluated" in answer.json()["error"]["message"]
+
+
+def test_masked_words_of_a_pending_pair_are_shown_on_request(bot: Bot) -> None:
+    draft = pairs.Draft("Whom do I call?", "Call 0171 2345678 and wait.")
+    how = {"source": "correction", "source_ref": "", "author": "slack:T1/U1"}
+    bot.write(lambda db: private_words.add_for_review(db, bot.domain, draft, **how))
+    client = bot.http("reviewer")
+    (waiting,) = client.get("/v1/pairs?status=pending").json()["data"]
+    assert waiting["response"] == "Call [phone number] and wait."
+
+    shown = client.post(f"/v1/pairs/{waiting['id']}/unmask")
+
+    assert shown.json()["response"] == "Call 0171 2345678 and wait."
+    assert client.post(f"/v1/pairs/{waiting['id']}/unmask").status_code == 409
+    assert bot.http("member").post(f"/v1/pairs/{waiting['id']}/unmask").status_code == 403
+
+
+def test_reviewers_read_the_quality_of_the_pairs(bot: Bot) -> None:
+    add_pair(bot, "Is this TODO?")
+    client = bot.http("reviewer")
+
+    found = client.get("/v1/domains/helpdesk/quality", timeout=100).json()
+
+    assert (found["object"], found["domain"], found["pairs"]) == ("quality", "helpdesk", 1)
+    by_check = {one["check"]: one for one in found["findings"]}
+    assert by_check["placeholders"]["pair_ids"] == [1]
+    one = client.get("/v1/domains/helpdesk/quality?only=emails", timeout=100).json()
+    assert [f["check"] for f in one["findings"]] == ["emails"]
+    assert client.get("/v1/domains/helpdesk/quality?only=x").status_code == 400
+    assert client.get("/v1/domains/nothing/quality").status_code == 404
+    assert bot.http("member").get("/v1/domains/helpdesk/quality").status_code == 403

@@ -64,6 +64,8 @@ REVIEWERS = {
     ("GET", "/v1/pairs"),
     ("GET", "/v1/pairs/{pair_id}/fact"),
     ("POST", "/v1/pairs/{pair_id}/review"),
+    ("POST", "/v1/pairs/{pair_id}/unmask"),
+    ("GET", "/v1/domains/{name}/quality"),
 }
 
 

@@ -7,6 +7,7 @@ import pytest
 from data import domains
 from data.pairs import pairs
 from data.pairs.pairs import Draft
+from data.quality import private_words
 from data.store.db import Store
 from tests.bot.cli.conftest import Run, json
 
@@ -30,7 +31,7 @@ def statuses(store: Store) -> list[str]:
 
 def test_it_names_the_pairs_and_what_a_fix_would_do(run: Run, store: Store) -> None:
     said = run("pairs", "check", "desk").output
-    assert "Keys, tokens and passwords (secrets): 1 pairs" in said
+    assert "Keys, tokens and passwords (secrets): 1 pair\n" in said
     assert "pair 2: Is it open? [the same words as pair 3: Is it open]" in said
     assert "--fix: replaces the words by their kind" in said
     assert "hunter22" not in said
@@ -73,3 +74,16 @@ def test_an_allowed_number_is_no_finding(run: Run) -> None:
     run("pairs", "allow", "desk", "0555-1234", "--remove")
     assert "(phones)" in run("pairs", "check", "desk").output
     assert "not on the allow-list" in run("pairs", "allow", "desk", "x", "--remove").output
+
+
+def test_a_review_shows_masked_words_on_request(run: Run, store: Store) -> None:
+    draft = Draft("Whom do I write to?", "Write to ann@example.com about it.")
+    with store.write() as db:
+        private_words.add_for_review(
+            db, domains.get(db, "desk"), draft, source="correction", source_ref="", author="x"
+        )
+    said = run("pairs", "review", "desk", input="g\nq\n").output
+    assert "Masked: e-mail address in the answer." in said
+    assert "ann@example.com" not in said
+    assert "ann@example.com" in run("pairs", "review", "desk", input="s\na\n").output
+    assert pairs.get(store.db, 5).response == "Write to ann@example.com about it."

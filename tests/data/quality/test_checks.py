@@ -60,6 +60,7 @@ def test_the_fault_is_found(check: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("check", "text"),
     [
+        ("placeholders", "Call [phone number] or [phone number 2]."),
         ("placeholders", "In the template, `{{name}}` stands for the name."),
         ("truncated-answers", "These are allowed:\n- a laptop of your own\n- a phone of the firm"),
         ("truncated-answers", "The settings are in the file https://example.com/a/b/settings"),

@@ -6,6 +6,7 @@ from bot.slack.render.blocks import escape
 from data import domains
 from data.pairs import golden, pairs, review_queue
 from data.pairs.pairs import Draft, Pair
+from data.quality import private_words
 from tests.bot.slack.commands.test_handlers import command, form, labels, said_in
 from tests.bot.slack.conftest import ADMIN, MEMBER, REVIEWER, Bot
 from tests.fake_slack.workspace import Json
@@ -268,3 +269,21 @@ async def test_a_reviewer_confirms_which_answer_a_pair_replaces(bot: Bot) -> Non
     assert labels(view) == ["Approve", "Approve as newer answer", "Edit", "Reject", "Next"]
     await press(bot, REVIEWER, view, "Approve as newer answer")
     assert (pair(bot, 2).status, pair(bot, 2).fact) == ("approved", "flights")
+
+
+async def test_masked_words_are_shown_on_request(bot: Bot) -> None:
+    draft = Draft("Whom do I call?", "Call 0171 2345678 and wait.")
+    how = {"source": "correction", "source_ref": "", "author": "slack:T1/U1"}
+    bot.write(lambda db: private_words.add_for_review(db, bot.domain, draft, **how))
+
+    view = await review(bot)
+    assert "Call [phone number] and wait." in str(view)
+    assert "Masked: phone number in the answer." in str(view)
+    assert labels(view) == ["Approve", "Edit", "Reject", "Next", "Show masked words"]
+
+    await press(bot, REVIEWER, view, "Show masked words")
+    view = form(bot)
+    assert "Call 0171 2345678 and wait." in str(view)
+    assert labels(view) == ["Approve", "Edit", "Reject", "Next"]
+    await press(bot, REVIEWER, view, "Approve")
+    assert pair(bot, 1).response == "Call 0171 2345678 and wait."
