@@ -1,12 +1,12 @@
 """`understudy tune DOMAIN`: queue a tuning run and follow it, without a worker if need be."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from bot.cli import terminal, waiting
+from bot.cli import pair_quality, terminal, waiting
 from bot.cli.context import (
     App,
     base_option,
@@ -138,7 +138,8 @@ def _warn_about_length(app: App, recipe: dict[str, Any]) -> None:
 
 
 def _plan(app: App, domain: str, full: bool, recipe: dict[str, Any], as_json: bool) -> None:
-    """Print what the run would do."""
+    """Print what the run would do, and what is wrong with its pairs."""
+    from data.quality import checker, token_counts
     from data.search.search import PairSearch
 
     db = app.store.db
@@ -146,10 +147,19 @@ def _plan(app: App, domain: str, full: bool, recipe: dict[str, Any], as_json: bo
     found = retrain_plan.plan(db, app.settings, subject, full=full, overrides=recipe)
     unsuited = PairSearch(app.store, app.settings.search).why_by_words(subject)
     found = replace(found, search=unsuited)
+    asked = recipe.get("max_length")
+    longest = asked if isinstance(asked, int) else None  # a sweep may ask for several
+    around = token_counts.of_base(app.settings, subject, longest)
+    report = checker.check_domain(db, subject, around)
     if as_json:
-        return print_json(found)
+        quality = {one.check: one.count for one in report.findings if not one.not_checked}
+        return print_json({**asdict(found), "quality": quality})
     for line in retrain_plan.describe(found):
         terminal.echo(line)
+    for one in report.found:
+        terminal.echo(f"Quality: {one.title.lower()}: {pair_quality.counted(one)}.")
+    if report.found:
+        terminal.echo(f"`understudy pairs check {subject.name}` names them.")
     if found.pending:
         terminal.echo(f"{found.pending} pairs wait for review: `understudy pairs review {domain}`.")
     return None

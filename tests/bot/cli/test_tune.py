@@ -12,9 +12,11 @@ from bot.cli import waiting
 from data import domains
 from data.adapters import registry
 from data.config.settings import ServingSettings
+from data.pairs import pairs
+from data.pairs.pairs import Draft
 from data.runs import runs
 from data.store.db import Store
-from tests.bot.cli.conftest import Run, make_adapter
+from tests.bot.cli.conftest import Run, json, make_adapter
 from tuning import child_process
 
 GOOD = '{"prompt": "What is red?", "response": "A colour."}\n'
@@ -223,3 +225,19 @@ def test_the_older_flag_and_another_method_are_refused(run: Run) -> None:
     refused = run("tune", "art", "--method", "sft", "--preferences", "--no-wait")
 
     assert "the recipe asks for sft. Choose one of them" in refused.output
+
+
+@pytest.mark.usefixtures("taught")
+def test_a_dry_run_says_what_is_wrong_with_the_pairs(run: Run, store: Store) -> None:
+    drafts = [Draft("Why so long?", "Because. " * 400), Draft("Is it TODO?", "It is.")]
+    with store.write() as db:
+        pairs.add(db, domains.get(db, "art"), drafts, source="import", status="approved")
+
+    said = run("tune", "art", "--dry-run", "--set", "max_length=256").output
+    found = json(run("tune", "art", "--dry-run", "--json"))
+
+    assert "Quality: too long for the base model: 1 pair." in said
+    assert "Quality: placeholders: 1 pair." in said
+    assert "`understudy pairs check art` names them." in said
+    assert isinstance(found, dict)
+    assert (found["domain"], found["quality"]["placeholders"]) == ("art", 1)
