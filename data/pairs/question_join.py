@@ -9,16 +9,26 @@ are compared.
 import re
 from collections.abc import Sequence
 
-from data.pairs.question_matching import LONG, NAME, Words, alike, matches, stems, words_of
+from data.pairs.question_matching import (
+    LONG,
+    NAME,
+    Words,
+    alike,
+    matches,
+    one_slip,
+    stems,
+    words_of,
+)
 
 SYMBOL = re.compile(r"[+#*%<>=&|^~@$\\]")  # tells `C++` from `C#`; punctuation tells nothing
 
 
-def same_questions(texts: Sequence[str]) -> list[list[int]]:
+def same_questions(texts: Sequence[str], *, loose: bool = False) -> list[list[int]]:
     """Groups of at least two texts, as positions in order, in which every text matches the first
-    one as `question_matching` defines it."""
+    one as `question_matching` defines it. `loose`: any number of words may be misspelt, and shorter
+    ones, too; that says something only of pairs whose answers are the same."""
     words = [words_of(text) for text in texts]
-    root = _representatives({word for one in words for word in one.matter})
+    root = _representatives({word for one in words for word in one.matter}, loose=loose)
     buckets: dict[int, list[int]] = {}
     for at, one in enumerate(words):
         # two keys that are equal by chance only cost a comparison
@@ -27,16 +37,20 @@ def same_questions(texts: Sequence[str]) -> list[list[int]]:
     found: list[list[int]] = []
     for bucket in buckets.values():
         if len(bucket) > 1:
-            found += [group for group in _groups(bucket, texts, words) if len(group) > 1]
+            groups = _groups(bucket, texts, words, loose=loose)
+            found += [group for group in groups if len(group) > 1]
     return sorted(found)
 
 
-def _groups(bucket: list[int], texts: Sequence[str], words: Sequence[Words]) -> list[list[int]]:
+def _groups(
+    bucket: list[int], texts: Sequence[str], words: Sequence[Words], *, loose: bool
+) -> list[list[int]]:
     groups: list[list[int]] = []
     for at in bucket:
         for group in groups:
             first = group[0]
-            if _symbols(texts[at]) == _symbols(texts[first]) and matches(words[at], words[first]):
+            same = loose or matches(words[at], words[first])
+            if same and _symbols(texts[at]) == _symbols(texts[first]):
                 group.append(at)
                 break
         else:
@@ -48,7 +62,7 @@ def _symbols(text: str) -> list[str]:
     return sorted(SYMBOL.findall(text))
 
 
-def _representatives(vocabulary: set[str]) -> dict[str, str]:
+def _representatives(vocabulary: set[str], *, loose: bool) -> dict[str, str]:
     """Word -> one word of all that are alike, directly or through others."""
     leader: dict[str, str] = {}
 
@@ -69,13 +83,15 @@ def _representatives(vocabulary: set[str]) -> dict[str, str]:
             continue
         for stem in stems(word):
             join(word, by_stem.setdefault(stem, word))
-        if len(word) < LONG:
+        if len(word) < (LONG - 1 if loose else LONG):
             continue
         # words that differ by one slip are equal after at most one letter is left out of each
         for rest in {word, *(word[:i] + word[i + 1 :] for i in range(len(word)))}:
             others = by_rest.setdefault(rest, [])
             for other in others:
-                if find(other) != find(word) and alike(word, other):
+                if find(other) != find(word) and (
+                    one_slip(word, other) if loose else alike(word, other)
+                ):
                     join(word, other)
             others.append(word)
     return {word: find(word) for word in leader}

@@ -119,7 +119,7 @@ def _paired(left: list[str], right: list[str]) -> bool:
 def alike(one: str, other: str) -> bool:
     """Whether two different words may be the same word, misspelt or in another form."""
     return bool(stems(one) & stems(other)) or (
-        min(len(one), len(other)) >= LONG and _one_slip(one, other)
+        min(len(one), len(other)) >= LONG and one_slip(one, other)
     )
 
 
@@ -129,7 +129,7 @@ def stems(word: str) -> set[str]:
     return {word, *cut}
 
 
-def _one_slip(one: str, other: str) -> bool:
+def one_slip(one: str, other: str) -> bool:
     """Whether the words differ by one extra, missing or wrong letter, or by two swapped letters."""
     short, long = sorted((one, other), key=len)
     if len(long) - len(short) > 1:

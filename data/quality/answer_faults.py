@@ -13,6 +13,7 @@ DANGLING = re.compile(
     r"(?i)(?:,|\b(?:a|an|the|and|or|but|of|to|for|with|from|by|at|in|on|because|which|that|if|your|"
     r"der|die|das|und|oder|mit|von|zu|ein|eine|dass|weil|le|la|les|et|ou|de|el|los|y|que))\s*$"
 )
+CODE_END = 25  # characters at the end of a line that show code or a path
 STYLE = 0.9  # share of answers that end like sentences, from which on the others are suspect
 LEAST_WORDS = 6  # of an answer that is a sentence
 LOOP_WORDS = 18  # of an answer that can repeat itself
@@ -102,7 +103,7 @@ def boilerplate(rows: Rows) -> Iterator[Found]:
 
 def _in_code(line: str) -> bool:
     """Whether a line looks like code or a path, which ends without a full stop."""
-    return bool(re.search(r"[=(){}<>\\/|$]|^\s{4}|--\w", line))
+    return bool(re.search(r"[=(){}<>\\/|$]|--\w", line[-CODE_END:]) or line.startswith("    "))
 
 
 def _most_common(triples: list[tuple[str, str, str]]) -> tuple[str, str, str]:

@@ -23,16 +23,22 @@ ALIKE = 0.8  # share of the words that two wordings of one answer have in common
 def exact(rows: Rows) -> Iterator[Found]:
     """Pairs with the words of another one, apart from case, spaces and punctuation. The newest
     stays; a golden question always does."""
-    for same in _clusters(rows, _same_words):
+    for same in _clusters(rows, rows.groups, _same_words):
         yield from _others(same, "the same words as pair")
 
 
 def near(rows: Rows) -> Iterator[Found]:
     """Pairs that ask and answer nearly the same as another one."""
-    for same in _clusters(rows, _alike):
-        left = [one for one in same if not _same_words(one, same[0])]
+    seen: set[int] = set()
+    clusters = (
+        *_clusters(rows, rows.groups, _alike),
+        *_clusters(rows, rows.loose_groups, _same_answer),
+    )
+    for same in clusters:
+        left = [one for one in same if not _same_words(one, same[0]) and one.id not in seen]
         if left:
             yield from _others([same[0], *left], "nearly the same as pair")
+            seen.update(one.id for one in left)
 
 
 def conflicts(rows: Rows) -> Iterator[Found]:
@@ -56,20 +62,26 @@ def contamination(rows: Rows) -> Iterator[Found]:
     """Pairs that would be trained on although an evaluated pair asks the same."""
     approved = [pair for pair in rows.pairs if pair.status == "approved"]
     parts = datasets.split(approved, rows.around.validation_share)
-    for group in rows.groups:
-        members = [rows.pairs[at] for at in group if rows.pairs[at].id in parts]
+    loose = _clusters(rows, rows.loose_groups, _same_answer)
+    groups = [*([rows.pairs[at] for at in group] for group in rows.groups), *loose]
+    seen: set[int] = set()
+    for group in groups:
+        members = [pair for pair in group if pair.id in parts and pair.id not in seen]
         measured = [pair for pair in members if parts[pair.id] != "train"]
         if not measured:
             continue
         for pair in members:
             if parts[pair.id] == "train":
                 part = parts[measured[0].id]
+                seen.add(pair.id)
                 yield Found(pair.id, f"asks the same as pair {measured[0].id} ({part})")
 
 
-def _clusters(rows: Rows, same: Callable[[Pair, Pair], bool]) -> Iterator[list[Pair]]:
-    """Pairs of one question that are the same; the one that stays comes first."""
-    for group in rows.groups:
+def _clusters(
+    rows: Rows, groups: Sequence[Sequence[int]], same: Callable[[Pair, Pair], bool]
+) -> Iterator[list[Pair]]:
+    """Pairs of one group that are the same; the one that stays comes first."""
+    for group in groups:
         ordered = sorted((rows.pairs[at] for at in group), key=_stays)
         clusters: list[list[Pair]] = []
         for pair in ordered:
@@ -102,6 +114,10 @@ def _same_words(one: Pair, other: Pair) -> bool:
         and words_of(question_text(one)).all == words_of(question_text(other)).all
         and _said(one.response) == _said(other.response)
     )
+
+
+def _same_answer(one: Pair, other: Pair) -> bool:
+    return _same_context(one, other) and _said(one.response) == _said(other.response)
 
 
 def _said(response: str) -> str:

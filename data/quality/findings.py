@@ -140,6 +140,14 @@ class Rows:
 
         return same_questions([question_text(pair) for pair in self.pairs])
 
+    @cached_property
+    def loose_groups(self) -> list[list[int]]:
+        """Pairs that perhaps ask the same: it counts only where they answer the same."""
+        from data.pairs.question import question_text
+        from data.pairs.question_join import same_questions
+
+        return same_questions([question_text(pair) for pair in self.pairs], loose=True)
+
     def by_id(self) -> Mapping[int, Pair]:
         return {pair.id: pair for pair in self.pairs}
 

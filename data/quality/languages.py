@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-from data.quality.findings import Found, NotChecked, Rows, not_installed
+from data.quality.findings import CODE, Found, NotChecked, Rows, not_installed
 
 # The identifier knows 97 languages and takes short texts for rare ones, so only these are asked.
 ASKED = (
@@ -15,7 +15,7 @@ ASKED = (
     "th", "tr", "uk", "vi", "zh",
 )  # fmt: skip
 LETTERS = 40  # of a text that says which language it is in
-SURE = 0.98  # probability
+SURE = 0.95  # probability
 MAIN = 0.75  # share of the pairs that one language has where a domain has one language
 NO_PROSE = re.compile(r"https?://\S+|\S+@\S+|\b\w+[._/\\(][\w.()/\\]*|[<>{}=$].*|[A-Z_]{2,}|\d+")
 
@@ -25,9 +25,11 @@ def wrong_language(rows: Rows) -> Iterator[Found]:
     identify = _identifier()
     seen: dict[int, tuple[str, float]] = {}
     for pair, text in zip(rows.pairs, rows.prose, strict=True):
-        prose = NO_PROSE.sub(" ", text)
-        if sum(map(str.isalpha, prose)) >= LETTERS:
-            seen[pair.id] = identify(prose)
+        for words in (CODE.sub(" ", pair.response), text):  # a short answer says too little
+            prose = NO_PROSE.sub(" ", words)
+            if sum(map(str.isalpha, prose)) >= LETTERS:
+                seen[pair.id] = identify(prose)
+                break
     if not seen:
         return
     languages = Counter(language for language, _ in seen.values())

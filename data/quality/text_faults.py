@@ -9,8 +9,9 @@ from data.quality.findings import Found, NotChecked, Rows, not_installed, short
 PLACEHOLDER = re.compile(
     r"\{\{\s*[A-Za-z_][\w .|-]{0,60}\}\}|%%[A-Za-z_]\w*%%|\[\[[A-Za-z_][\w ]{0,40}\]\]"
     r"|\b(?:TODO|TBD|FIXME|TBC)\b|\bXXX+\b|(?i:\blorem ipsum\b)|(?i:\breplace[ _]me\b|\bchangeme\b)"
-    r"|(?i:[\[<](?!phone number(?: \d+)?\])(?:insert|your|enter|name of|company|customer"
-    r"|product|first|last|agent|date|link|phone|address|placeholder)(?:[ _-][^\]>\n]{0,40})?[\]>])"
+    r"|(?i:[\[<](?!(?:phone number|e-mail address)(?: \d+)?\])(?:insert|your|enter|name of|company"
+    r"|customer|product|first|last|agent|date|link|phone|e-?mail|address|placeholder)"
+    r"(?:[ _-][^\]>\n]{0,40})?[\]>])"
 )
 HTML = re.compile(
     r"(?i)</?(?:p|br|div|span|a|ul|ol|li|table|tbody|thead|tr|td|th|h[1-6]|b|i|u|em|strong|img|font|"
