@@ -70,7 +70,7 @@ simulate: $(DEV) ## a million random steps of runs, engines and comparisons; STE
 chaos: $(DEV) ## kills, pauses and floods over the whole system, for ten minutes; DURATION (s), SEED
 	@$(BIN)/python benchmarks/chaos.py --seconds $(or $(DURATION),600) --seed $(or $(SEED),$(shell date +%s))
 
-clients: $(DEV) ## what OpenAI clients in Python, JavaScript and Java get; NAMES chooses some
+clients: $(DEV) ## what clients in Python, JavaScript and Java and chat programs get; NAMES chooses some
 	@$(BIN)/python -m tests.bot.clients $(NAMES)
 
 mutants: $(DEV) ## which faults in MODULE=tuning/evaluation/gate.py would the tests not notice?
