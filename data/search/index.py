@@ -198,9 +198,12 @@ class DomainIndex:
         blobs = db.execute(
             f"SELECT vectors FROM pair_vectors WHERE rowid IN ({', '.join(map(str, some))})"
         )
-        found = [vectors.loaded(blob, self._dimensions) for (blob,) in blobs]
-        rows = both_rows(np.stack(found)).reshape(-1, self._dimensions)
-        _, directions = np.linalg.eigh(rows.T @ rows)
+        # One array for all: thousands of small ones would leave holes in the memory.
+        rows = np.zeros((len(some), 2, self._dimensions), np.float32)
+        for row, (blob,) in zip(rows, blobs, strict=False):
+            row[:] = both_rows(vectors.loaded(blob, self._dimensions)[None])[0]
+        flat = rows.reshape(-1, self._dimensions)
+        _, directions = np.linalg.eigh(flat.T @ flat)
         return np.ascontiguousarray(directions[:, : -DIRECTIONS - 1 : -1])
 
     def _rows(self, made: "np.ndarray") -> "np.ndarray":
