@@ -1,6 +1,7 @@
 """What a block of a model costs with two threads, by how long they spin while they wait.
 
     python benchmarks/waiting_threads.py --rounds 300
+    python benchmarks/waiting_threads.py --base FOLDER --rounds 8 --busy-rounds 3
 
 Forward and backward pass of one block with the layers of SmolLM2-135M (attention left out), in
 bf16. OpenMP reads its policy when a process starts, so each policy has a process of its own. They
@@ -27,18 +28,23 @@ POLICIES = {
 }
 
 
+OF_STEPS = ("as OpenMP has it", "1,000 turns", "never")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=300)
     parser.add_argument("--busy-rounds", type=int, default=100)
     parser.add_argument("--rows", type=int, default=128, help="tokens that the block is given")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--base", help="do whole steps on this base model")
     parser.add_argument("--blocks", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.blocks:
-        _blocks(options.rows)
+        _steps(options.base) if options.base else _blocks(options.rows)
         return
-    runs = {name: _begin(options, policy) for name, policy in POLICIES.items()}
+    compared = OF_STEPS if options.base else tuple(POLICIES)
+    runs = {name: _begin(options, POLICIES[name]) for name in compared}
     try:
         quiet = _rounds(runs, options.rounds)
         busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
@@ -57,24 +63,26 @@ def main() -> None:
         [
             (name, 1000 * fastest[name], fastest[name] / fastest[first],
              1000 * middle[name], middle[name] / middle[first])
-            for name in POLICIES
+            for name in compared
         ],
     )  # fmt: skip
     report.finish(
         benchmark="waiting_threads", threads=options.threads, rows=options.rows,
-        quiet=fastest, busy=middle,
+        base=options.base, quiet=fastest, busy=middle,
     )  # fmt: skip
 
 
 def _begin(options: argparse.Namespace, policy: dict[str, str]) -> "subprocess.Popen[str]":
-    """A process that does a block for each line that it is sent, and answers with its seconds."""
+    """A process that does a block, or a step, for each line that it is sent, and answers with its
+    seconds."""
     mine = {k: v for k, v in os.environ.items() if k not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
     run = subprocess.Popen(
-        [sys.executable, __file__, "--blocks", "--rows", str(options.rows)],
+        [sys.executable, __file__, "--blocks", "--rows", str(options.rows),
+         *(("--base", options.base) if options.base else ())],
         env=mine | policy | {"OMP_NUM_THREADS": str(options.threads)},
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
-    for _ in range(5):  # the first ones allocate memory
+    for _ in range(1 if options.base else 5):  # the first ones allocate memory
         _block(run)
     return run
 
@@ -94,6 +102,20 @@ def _block(run: "subprocess.Popen[str]") -> float:
     run.stdin.write("block\n")
     run.stdin.flush()
     return float(run.stdout.readline())
+
+
+def _steps(base: str) -> None:
+    import train_step
+
+    from tuning.recipe.recipe import Recipe
+
+    recipe = Recipe(dropout=0.05, batch_size=8, max_steps=1, epochs=1000, evaluations=1)
+    pairs = [train_step._pair(i, 52 + i % 9 - 4) for i in range(recipe.batch_size)]
+    step = train_step.understudy(base, recipe, pairs)
+    for _ in sys.stdin:
+        began = time.perf_counter()
+        step()
+        print(time.perf_counter() - began, flush=True)
 
 
 def _blocks(rows: int) -> None:
