@@ -248,10 +248,10 @@ def predictions(base: Base, model: Any, ids: Tensor, wanted: Tensor) -> Tensor:
     """The logits of the `wanted` positions, (positions, vocabulary), row by row. `ids` and `wanted`
     are (rows, tokens), each row a text of its own. Where the base allows it, nothing is computed
     for padding, and the common beginning of the rows only once."""
-    common = shared_prefix.length(ids, wanted) if base.shares_prefix else 0
     if base.skips_padding:
         with base.precision():
-            return unpadded.logits(model, ids, wanted, common)
+            return unpadded.logits(model, ids, wanted)
+    common = shared_prefix.length(ids, wanted) if base.shares_prefix else 0
     with base.precision(), only_positions(model, wanted[:, common:]):
         if common:
             return shared_prefix.logits(model, ids, common)

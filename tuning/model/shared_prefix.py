@@ -24,12 +24,12 @@ BOUND = 0.05  # root mean square difference, in standard deviations of a logit, 
 ROWS, PREFIX, REST = 2, 8, 8  # of the check
 
 
-def length(ids: Tensor, wanted: Tensor) -> int:
+def length(ids: Tensor, wanted: Tensor, least: int = LEAST_SAVED) -> int:
     """How many tokens at the beginning of all rows of `ids`, (rows, tokens), need to be computed
-    only once; 0 if that saves too little. The `wanted` positions are not among them."""
+    only once; 0 if that saves fewer than `least`. The `wanted` positions are not among them."""
     differs = (ids != ids[0]).any(dim=0) | wanted.any(dim=0)
     common = int(differs.nonzero()[0]) if bool(differs.any()) else 0
-    return common if common * (len(ids) - 1) >= LEAST_SAVED else 0
+    return common if common * (len(ids) - 1) >= least else 0
 
 
 def logits(model: Any, ids: Tensor, common: int) -> Tensor:

@@ -13,7 +13,7 @@ from tests.tuning.model.test_shared_prefix import BEGINNING, ROWS, batch_of, in_
 from tuning.data.examples import IGNORED, Example
 from tuning.evaluation import generation
 from tuning.evaluation.eval_sets import EvalQuestion
-from tuning.model import base_model, unpadded
+from tuning.model import base_model, shared_prefix, unpadded
 from tuning.model.base_model import Base, trainable
 from tuning.recipe.recipe import Recipe
 from tuning.training import loop
@@ -58,9 +58,7 @@ def test_losses_and_gradients_are_those_of_padded_rows(
     assert (found[2], padded[2]) == (needed, batch_of(rows).ids.numel())
 
 
-def test_heads_that_share_keys_and_values_get_the_gradients_of_all_their_queries(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_heads_that_share_keys_and_values_get_the_gradients_of_all_their_queries() -> None:
     torch.manual_seed(0)
     rows = torch.tensor([5, 3])
     tokens, common, width = 10, 2, 4
@@ -90,6 +88,17 @@ def test_heads_that_share_keys_and_values_get_the_gradients_of_all_their_queries
         assert torch.allclose(mine, theirs, atol=1e-5)
 
 
+def test_a_short_beginning_is_shared_too(base: Base) -> None:
+    """A second attention in each layer costs less than a second pass through the model."""
+    short = [Example(r.pair_id, r.ids[30:], r.labels[30:]) for r in ROWS]
+    saved = 10 * (len(short) - 1)
+
+    found = computed(base, stirred(base), short)
+
+    assert unpadded.LEAST_SAVED <= saved < shared_prefix.LEAST_SAVED
+    assert found[2] == sum(len(r.ids) - 1 for r in short) - saved
+
+
 @pytest.mark.parametrize("family", ["gemma2", "gemma3", "gpt2", "bloom"])
 def test_families_whose_attention_is_another_compute_padding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str
@@ -107,8 +116,8 @@ def test_a_base_that_would_predict_something_else_computes_padding(
 ) -> None:
     real = unpadded.logits
 
-    def wrong_place(model: Any, ids: Any, wanted: Any, common: int) -> Any:
-        return real(model, ids.roll(1, dims=1), wanted, common)
+    def wrong_place(model: Any, ids: Any, wanted: Any) -> Any:
+        return real(model, ids.roll(1, dims=1), wanted)
 
     random_numbers = torch.get_rng_state()
     assert unpadded.works(base.model, base.dtype)
