@@ -50,7 +50,7 @@ MAY_IMPORT: dict[str, str] = {
     "data.gpu": "data.adapters data.config data.lora_limits data.runs data.store",
     "data.triggers": "data.adapters data.bases data.config data.domains data.pairs data.people "
     "data.runs data.search data.store",
-    "data.privacy": "data.pairs data.people data.retry data.runs data.store",
+    "data.privacy": "data.domains data.pairs data.people data.retry data.runs data.store",
     "data.monitoring": "data.adapters data.domains data.experiments data.privacy data.slack "
     "data.store",
     "tuning.child_process": "data",

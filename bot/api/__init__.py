@@ -16,6 +16,7 @@
 - `feedback`: `POST /v1/feedback`: ratings, reasons, corrections and preferences
 - `health`: `/health` for orchestrators and load balancers, `/metrics` for Prometheus
 - `inert_fields`: fields of other APIs that change nothing here, and so are accepted
+- `lineage`: `/v1/adapters/NAME/lineage`, `/v1/pairs/ID/lineage`: what was learned from whom
 - `middleware`: the outermost HTTP layer: ids, headers, paths, body limit, error responses
 - `models`: `/v1/models`: the valid values of `model`
 - `nearest_routes`: what there is, for an address of the API that does not exist

@@ -92,6 +92,21 @@ def show(app: App, name: str, as_json: bool) -> None:
     return print_table(headers, samples, "No sample answers are stored.")
 
 
+@registered(adapters, "adapters lineage")
+@click.argument("name")
+@json_option
+@pass_app
+def lineage(app: App, name: str, as_json: bool) -> None:
+    """One line for each training: that of the version, and of those that it continues. With --json,
+    every pair with the answer that it corrects, and the people whose words it has. Words are never
+    shown.
+    """
+    from data.privacy import lineage as lines
+
+    found = lines.of_adapter(app.store.db, store.get(app.store.db, name).id)
+    return print_json(found) if as_json else terminal.echo("\n".join(found.sentences))
+
+
 @registered(adapters, "promote")
 @click.argument("name")
 @yes_option

@@ -429,3 +429,15 @@ def _decide(app: App, ids: tuple[int, ...], status: store.Status, fact: str = ""
     except UnderstudyError as error:
         raise type(error)(f"{error} Nothing was changed.") from error
     terminal.echo(f"{len(ids)} pair{'s' if len(ids) > 1 else ''} {status}.")
+
+
+@registered(pairs, "pairs lineage")
+@click.argument("number", type=click.IntRange(min=1))
+@json_option
+@pass_app
+def lineage(app: App, number: int, as_json: bool) -> None:
+    """From the people and the answer that it corrects, to datasets and adapters."""
+    from data.privacy import lineage as lines
+
+    found = lines.of_pair(app.store.db, number)
+    return print_json(found) if as_json else terminal.echo("\n".join(found.sentences))

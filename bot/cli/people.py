@@ -113,12 +113,13 @@ def opt_in(app: App, person: str) -> None:
 @click.argument("person")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--dry-run", is_flag=True, help="Print what would be erased, and change nothing.")
+@click.option("--retrain", is_flag=True, help="Also queue full runs that replace adapters in use.")
 @json_option
 @pass_app
-def forget(app: App, person: str, yes: bool, dry_run: bool, as_json: bool) -> None:
+def forget(app: App, person: str, yes: bool, dry_run: bool, retrain: bool, as_json: bool) -> None:
     """Their questions, the answers, their feedback and their pairs are deleted; counts stay under a
-    keyed digest instead of the name. Adapters that were trained on these pairs are listed; retrain
-    to replace them.
+    keyed digest instead of the name. Adapters that were trained on these pairs are listed;
+    --retrain queues the runs that replace them.
     """
     import asyncio
 
@@ -131,9 +132,10 @@ def forget(app: App, person: str, yes: bool, dry_run: bool, as_json: bool) -> No
         return print_json(preview) if as_json else _print_receipt(preview, "would be erased")
     if not yes:
         _print_receipt(preview, "will be erased")
-        terminal.confirm(f"Erase the data of {person}? This cannot be undone")
+        also = ", and queue full runs that replace these adapters" if retrain else ""
+        terminal.confirm(f"Erase the data of {person}{also}? This cannot be undone")
     home = app.settings.home
-    done = asyncio.run(erasure.erase_person(app.store, home, person, app.actor))
+    done = asyncio.run(erasure.erase_person(app.store, home, person, app.actor, retrain=retrain))
     if as_json:
         return print_json(done)
     _print_receipt(done, "were erased")
@@ -149,7 +151,10 @@ def _print_receipt(receipt: "ErasureReceipt", verb: str) -> None:
         terminal.echo(
             f"Pairs in frozen datasets, which keep an empty entry for each: {receipt.holes}."
         )
-    if receipt.adapters:
+    if receipt.retrains:
+        queued = ", ".join(map(str, receipt.retrains))
+        terminal.echo(f"Queued runs that replace adapters trained on these pairs: {queued}.")
+    elif receipt.adapters:
         names = ", ".join(receipt.adapters)
         domain = receipt.adapters[0].partition("@")[0]
         terminal.echo(

@@ -14,6 +14,7 @@ A front end reads a line with `grammar.parse`, runs a command that shows somethi
 - `trigger_commands`: when a domain retrains by itself
 - `comparison_commands`: start, ramp, stop, results, decisions, policy
 - `channel_commands`: a Slack channel: its domain, and which messages are answered
+- `lineage_commands`: what an adapter learned from, and where a pair went
 - `people_commands`: roles, and the erasure of a person's data
 - `executor`: the role check, the transaction, the queue
 - `command_json`: commands and results as JSON, as the queue stores them

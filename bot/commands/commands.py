@@ -3,7 +3,7 @@
 Commands do not depend on a front end. A person's name includes the front end, such as
 `slack:T1/U2`. A domain of None is the one that answers where the command was given. The functions
 that perform the commands are in `overview_commands`, `adapter_commands`, `run_commands`,
-`trigger_commands`, `comparison_commands` and `people_commands`.
+`trigger_commands`, `comparison_commands`, `lineage_commands` and `people_commands`.
 """
 
 from dataclasses import dataclass
@@ -108,6 +108,31 @@ class ListDomains(Command):
 @dataclass(frozen=True)
 class ListAdapters(Command):
     domain: DomainName = None
+
+
+@command(
+    "adapters lineage",
+    "reviewer",
+    "show",
+    "Show what a version learned from: runs, datasets, pairs, people.",
+    cli="adapters lineage",
+)
+@dataclass(frozen=True)
+class ShowAdapterLineage(Command):
+    version: Version
+    domain: DomainName = None
+
+
+@command(
+    "pairs lineage",
+    "reviewer",
+    "show",
+    "Show where a pair comes from, and which versions learned it.",
+    cli="pairs lineage",
+)
+@dataclass(frozen=True)
+class ShowPairLineage(Command):
+    pair: Annotated[int, Argument("number", "PAIR", "Which pair?")]
 
 
 @command("roles list", "member", "show", "List who has which role.", alone="roles", no_cli=NO_ROLES)
@@ -462,6 +487,9 @@ class SetChannelDomain(Command):
 @dataclass(frozen=True)
 class Forget(Command):
     person: Person
+    retrain: Annotated[
+        bool, Argument("flag", "--retrain", help="also replace the versions that learned it.")
+    ] = False
 
 
 @command("roles add", "admin", "change", "Grant a person a role.", no_cli=NO_ROLES)

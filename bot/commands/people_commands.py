@@ -70,5 +70,5 @@ class PersonForgotten(Result):
 @perform.register
 def _forget(command: commands.Forget, context: Context) -> PersonForgotten:
     """Begins the erasure; `executor.execute_queued` finishes it."""
-    receipt = erasure.begin(context.db, command.person, context.person)
+    receipt = erasure.begin(context.db, command.person, context.person, retrain=command.retrain)
     return PersonForgotten(command.person, receipt)

@@ -18,6 +18,7 @@ Each step is one small transaction, so it delays nobody's answer. `begin` record
 (`secure_delete`, see `data/store/db.py`), and `scrub` removes them from the write-ahead log.
 """
 
+import contextlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -26,6 +27,7 @@ from pathlib import Path
 import orjson
 from sqlite_utils import Database
 
+from data import domains
 from data.pairs import review_status
 from data.people import figures
 from data.privacy import provenance
@@ -34,7 +36,7 @@ from data.runs import runs
 from data.store import audit
 from data.store.clock import now_us
 from data.store.db import BUSY_TIMEOUT_MS, Store, changed, insert, row, rows, value
-from data.store.errors import NotFound, Unavailable
+from data.store.errors import Conflict, NotFound, Unavailable
 
 AT_ONCE = 500  # rows of one table in one transaction
 SCRUB_ATTEMPTS = 40
@@ -57,6 +59,7 @@ class ErasureReceipt:
     holes: int  # those of them that a dataset still names
     adapters: tuple[str, ...]  # trained on such pairs, or continued from such an adapter
     runs: tuple[int, ...]  # cancelled, because they were training on such pairs
+    retrains: tuple[int, ...] = ()  # runs that were queued to replace such adapters
 
     @property
     def figures(self) -> str:
@@ -79,6 +82,7 @@ class _Order:
     actor: str
     counts: dict[str, int]
     adapters: list[int]
+    retrain: bool
 
 
 def preview(db: Database, person: str) -> ErasureReceipt:
@@ -99,15 +103,22 @@ def preview(db: Database, person: str) -> ErasureReceipt:
 
 
 async def erase_person(
-    store: Store, home: Path, person: str, actor: str, attempts: int = SCRUB_ATTEMPTS
+    store: Store,
+    home: Path,
+    person: str,
+    actor: str,
+    attempts: int = SCRUB_ATTEMPTS,
+    *,
+    retrain: bool = False,
 ) -> ErasureReceipt:
     """Erase `person`. Returns once their words are gone from the files of the store and of the
-    adapters in `home`.
+    adapters in `home`. With `retrain`, full runs are then queued to replace adapters in use that
+    learned these words.
 
     The audit entry names `actor`, unless that is the person. Raises ErasureIncomplete if other
     processes read the store without a pause, another Unavailable if the store cannot be written,
     and OSError if an adapter's card cannot be written. `resume` does the rest later."""
-    receipt = await store.submit(lambda db: begin(db, person, actor))
+    receipt = await store.submit(lambda db: begin(db, person, actor, retrain=retrain))
     while not await store.submit(lambda db: step(db, receipt)):
         pass
     await store.read(lambda db: provenance.clean_cards(db, home))
@@ -127,10 +138,12 @@ async def resume(store: Store, home: Path) -> list[ErasureReceipt]:
     return [await erase_person(store, home, r["person"], r["actor"]) for r in found]
 
 
-def begin(db: Database, person: str, actor: str) -> str:
+def begin(db: Database, person: str, actor: str, *, retrain: bool = False) -> str:
     """Record the request; returns its receipt. A second request returns the same receipt."""
     known = value(db, "SELECT receipt FROM forgettings WHERE person = ?", [person])
     if known is not None:
+        if retrain:
+            db.execute("UPDATE forgettings SET retrain = 1 WHERE receipt = ?", [known])
         return str(known)
     receipt = secrets.token_hex(6)
     insert(
@@ -140,6 +153,7 @@ def begin(db: Database, person: str, actor: str) -> str:
         person=person,
         pseudonym=f"forgotten:{secrets.token_hex(8)}",
         actor="themselves" if actor == person else actor,
+        retrain=int(retrain),
         asked_at=now_us(),
     )
     return receipt
@@ -349,11 +363,23 @@ def finish(db: Database, receipt: str) -> ErasureReceipt:
         holes=counts.get("holes", 0),
         adapters=provenance.adapter_names(db, order.adapters),
         runs=tuple(sorted(int(name[4:]) for name in counts if name.startswith("run "))),
+        retrains=_queue_retrains(db, order) if order.retrain else (),
     )
     figures = {k: v for k, v in asdict(result).items() if k != "receipt"}
     audit.record(db, order.actor, "forget", f"receipt {order.receipt}", **figures)
     db.execute("DELETE FROM forgettings WHERE receipt = ?", [order.receipt])
     return result
+
+
+def _queue_retrains(db: Database, order: _Order) -> tuple[int, ...]:
+    """Queue a full run in each domain with an adapter in use that learned the words. A run that is
+    open, or a domain without any pair left, is passed over: alerts go on naming its adapter."""
+    queued = []
+    for name in provenance.domains_to_retrain(db, order.adapters):
+        with contextlib.suppress(Conflict), db.atomic():
+            requested_by = f"forget {order.receipt}"
+            queued.append(runs.request(db, domains.get(db, name), requested_by, full=True).id)
+    return tuple(queued)
 
 
 def result_of(db: Database, receipt: str) -> ErasureReceipt:
@@ -363,7 +389,7 @@ def result_of(db: Database, receipt: str) -> ErasureReceipt:
     if found is None:
         raise NotFound(f"There is no receipt {receipt}, or its erasure is not finished.")
     detail = orjson.loads(found)
-    lists = {name: tuple(detail[name]) for name in ("adapters", "runs")}
+    lists = {name: tuple(detail.get(name, ())) for name in ("adapters", "runs", "retrains")}
     return ErasureReceipt(receipt=receipt, **{**detail, **lists})
 
 
@@ -429,6 +455,7 @@ def _order(db: Database, receipt: str) -> _Order | None:
         actor=found["actor"],
         counts=orjson.loads(found["counts"]),
         adapters=orjson.loads(found["adapters"]),
+        retrain=bool(found["retrain"]),
     )
 
 

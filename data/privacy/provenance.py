@@ -47,6 +47,17 @@ def trained_on(db: Database, pair_ids: Sequence[int], run_ids: Sequence[int] = (
     return {int(r["id"]) for r in found}
 
 
+def continued_from(db: Database, adapter_id: int) -> set[int]:
+    """The adapter, and all adapters that continue from it."""
+    found = rows(
+        db,
+        "WITH RECURSIVE tuned (id) AS (SELECT ? UNION "
+        "SELECT a.id FROM adapters a JOIN tuned t ON a.parent_id = t.id) SELECT id FROM tuned",
+        [adapter_id],
+    )
+    return {int(r["id"]) for r in found}
+
+
 def open_runs_on(db: Database, pair_ids: Sequence[int], run_ids: Sequence[int] = ()) -> list[int]:
     """The open runs among these, and the open runs whose dataset contains one of these pairs."""
     found = rows(
@@ -75,6 +86,19 @@ def adapter_names(db: Database, adapter_ids: list[int]) -> tuple[str, ...]:
 def adapters_to_retrain(db: Database) -> list[str]:
     """Adapters in use that were trained on words of a person who has since been erased."""
     found = rows(db, TO_REDO)
+    return [r["name"] for r in found]
+
+
+def domains_to_retrain(db: Database, adapter_ids: Sequence[int]) -> list[str]:
+    """The domains in which one of these adapters is in use and has to be replaced."""
+    found = rows(
+        db,
+        "SELECT DISTINCT d.name FROM adapters a JOIN domains d ON d.id = a.domain_id "
+        "WHERE a.id IN (SELECT value FROM json_each(?)) AND (a.state IN ('live', 'candidate') "
+        "OR a.id IN (SELECT v.adapter_id FROM variants v JOIN experiments e "
+        "ON e.id = v.experiment_id WHERE e.state = 'running')) ORDER BY d.name",
+        [orjson.dumps(list(adapter_ids)).decode()],
+    )
     return [r["name"] for r in found]
 
 

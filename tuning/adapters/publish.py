@@ -21,6 +21,7 @@ from sqlite_utils import Database
 from data.adapters import files, registry
 from data.adapters.files import AdapterFiles
 from data.adapters.registry import Adapter, ReferenceOutput
+from data.bases import digest
 from data.bases.digest import Digest
 from data.config.settings import Settings
 from data.domains import Domain
@@ -183,6 +184,7 @@ def model_card(
         f"base_model: {json.dumps(settings.base.model)}",
         "library_name: peft",
         "pipeline_tag: text-generation",
+        "tags: [lora, qlora, understudy]",
         *([f"license: {json.dumps(lineage.licence)}"] if lineage.licence else []),
         "---",
         f"# {adapter.name}",
@@ -192,10 +194,15 @@ def model_card(
         "| | |",
         "| --- | --- |",
         f"| base model | `{settings.base.model}` |",
+        f"| digest of the base model | {_base_digest(lineage)} |",
         f"| licence of the base model | {licence} |",
         f"| parent | {parent.name if parent else 'none: trained from the bare base'} |",
         f"| run | {run.id}, {run.kind}, requested by {run.requested_by} |",
+        *([f"| triggered | {_line(run.why)} |"] if run.why else []),
         f"| made | {iso(now_us())} |",
+        f"| time | {_seconds(scores.get('train_seconds'))} of training, "
+        f"{_seconds((now_us() - (run.started_at or now_us())) / 1e6)} with the evaluation |",
+        "| energy | not measured |",
         f"| dataset | `{dataset.sha256}` |",
         f"| pairs | {dataset.train} train, {dataset.validation} validation, {dataset.probe} "
         f"probe, {dataset.golden} golden |",
@@ -224,6 +231,15 @@ def model_card(
             f"  - adapter: {_line(sample['adapter'])}",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _base_digest(lineage: Lineage) -> str:
+    joined = digest.joined(lineage.base_digest)
+    return f"`{joined}`" if joined else "not known"
+
+
+def _seconds(seconds: float | None) -> str:
+    return "an unknown time" if seconds is None else f"{seconds:.0f} s"
 
 
 def _write_synced(path: Path, text: str) -> None:

@@ -232,5 +232,5 @@ def _ask_promotion(
 def _ask_deletion(db: Database, where: Origin, command: commands.Forget) -> Block:
     asked = replace(where, command=grammar.spell(command))
     found = erasure.preview(db, command.person)
-    said = reports.before_forgetting(command.person, found)
+    said = reports.before_forgetting(command.person, found, retrain=command.retrain)
     return admin_forms.confirmation(asked, "Delete the data?", said, "Delete for good")

@@ -269,8 +269,8 @@ def before_promotion(
     return [section("\n".join(lines)), context("`/understudy rollback` undoes this")]
 
 
-def before_forgetting(person: str, found: ErasureReceipt) -> list[Block]:
-    """What a deletion would delete."""
+def before_forgetting(person: str, found: ErasureReceipt, *, retrain: bool = False) -> list[Block]:
+    """What a deletion would delete. `retrain`: versions are replaced afterwards."""
     lines = [
         f"This deletes everything that {mention(person)} said to me and about my answers: "
         f"{found.messages} questions and answers, {found.judgements} ratings and comments, "
@@ -278,10 +278,10 @@ def before_forgetting(person: str, found: ErasureReceipt) -> list[Block]:
     ]
     if found.adapters:
         names = ", ".join(found.adapters[:8])
-        lines.append(
-            f"Versions trained on such pairs: {names}. "
-            "`/understudy retrain --full` trains one without them."
-        )
+        how = "`/understudy retrain --full` trains one without them."
+        if retrain:
+            how = "Full retrains without them will be queued."
+        lines.append(f"Versions trained on such pairs: {names}. {how}")
     if found.runs:
         lines.append(f"Run {found.runs[0]} is training on such pairs and will be cancelled.")
     return [section("\n".join(lines)), context("this can't be undone")]

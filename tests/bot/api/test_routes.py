@@ -60,6 +60,8 @@ REVIEWERS = {
     ("GET", "/v1/decisions/{decision_id}"),
     ("GET", "/v1/policies"),
     ("GET", "/v1/triggers"),
+    ("GET", "/v1/adapters/{name}/lineage"),
+    ("GET", "/v1/pairs/{pair_id}/lineage"),
     ("GET", "/v1/voters"),
     ("GET", "/v1/pairs"),
     ("GET", "/v1/pairs/{pair_id}/fact"),

@@ -20,11 +20,12 @@ from data.store.errors import Invalid
 
 LINES = (
     "help", "status", "domains", "adapters", "runs", "retrain --dry-run", "retrain", "cancel 1",
+    "adapters lineage 1", "adapters lineage live", "pairs lineage 1",
     "triggers", "triggers set schedule 0 3 * * 1 --domain helpdesk",
     "ab start 1 2 --split 20 --pairwise", "ab status", "ab ramp 40", "ab tester slack:T1/U8 B",
     "ab stop", "ab decisions", "ab explain 1", "policy", "policy auto", "promote 2", "rollback",
     "retire 3", "roles", "roles add slack:T1/U8 reviewer", "roles remove slack:T1/U8",
-    "forget slack:T1/U8", "channel", "channel listen off", "channel domain helpdesk",
+    "forget slack:T1/U8 --retrain", "channel", "channel listen off", "channel domain helpdesk",
 )  # fmt: skip
 
 

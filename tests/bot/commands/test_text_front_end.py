@@ -23,7 +23,7 @@ SESSION = {
     "bob promote 2": "Only admins can do that. Ask an admin: text:ada.",
     "ada promt 2": "There is no command `promt`. Did you mean `promote 2`?",
     "ada promote": "Which version? `promote VERSION [DOMAIN] [--yes]`",
-    "ada forget carol": "Who? Name the person as in @ada. `forget @PERSON`",
+    "ada forget carol": "Who? Name the person as in @ada. `forget @PERSON [--retrain]`",
     "ada review": "`review` cannot be done here.",
     "ada status": "helpdesk: helpdesk@1 answers",
     "ada retrain --dry-run": "train on 3 new approved pairs",

@@ -118,6 +118,9 @@ def test_the_card_has_the_whole_lineage(
         '"learning_rate"',
         "Because.",
         '"exact": 1.0',
+        "digest of the base model",
+        "tags: [lora, qlora, understudy]",
+        "of training",
     ):
         assert words in card
 

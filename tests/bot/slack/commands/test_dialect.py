@@ -30,7 +30,9 @@ from bot.commands.commands import (
     RollBack,
     SetPolicy,
     SetTrigger,
+    ShowAdapterLineage,
     ShowComparison,
+    ShowPairLineage,
     ShowPolicy,
     ShowRoles,
     ShowTriggers,
@@ -137,6 +139,10 @@ UNDERSTOOD = {
     "forget <@U2|grace>": Forget("slack:T1/U2"),
     "forget &lt;@U2&gt;": Forget("slack:T1/U2"),
     "forget U2": Forget("slack:T1/U2"),
+    "forget U2 --retrain": Forget("slack:T1/U2", retrain=True),
+    "adapters lineage 3": ShowAdapterLineage("3"),
+    "adapters lineage helpdesk@3": ShowAdapterLineage("helpdesk@3", "helpdesk"),
+    "pairs lineage 7": ShowPairLineage(7),
     "roles": ShowRoles(),
     "roles list": ShowRoles(),
     "roles add <@U2|grace> reviewer": GrantRole("slack:T1/U2", "reviewer"),
@@ -228,6 +234,8 @@ ROLES = {
     "ab explain 1": "reviewer",
     "policy": "reviewer",
     "policy auto": "admin",
+    "adapters lineage 1": "reviewer",
+    "pairs lineage 1": "reviewer",
     "triggers": "reviewer",
     "triggers set pairs 20": "admin",
     "promote": "admin",
@@ -268,7 +276,7 @@ def test_each_command_names_the_role_that_it_needs(text: str) -> None:
 
 
 def test_the_usage_lists_every_command_with_its_role() -> None:
-    examples = {"QUESTION": "why", "RUN": "1", "A": "1", "B": "2", "VERSION": "1"}
+    examples = {"QUESTION": "why", "RUN": "1", "PAIR": "1", "A": "1", "B": "2", "VERSION": "1"}
     examples |= {"@PERSON": "<@U1|ada>", "ROLE": "reviewer", "PERCENT": "40", "VARIANT": "B"}
     examples |= {"DECISION": "1", "NAME": "auto", "MODE": "off"}
     examples |= {"SETTING": "pairs", "VALUE": "20"}
