@@ -180,7 +180,7 @@ def status(db: Database) -> ServiceStatus:
     return ServiceStatus(
         domains=[domain_status(db, domain) for domain in domains.list_domains(db)],
         replicas=placements.replicas(db),
-        failed_placements=_failed_placements(db),
+        failed_placements=failed_placements(db),
         alerts=alerts.alerts(db),
     )
 
@@ -203,7 +203,8 @@ def domain_status(db: Database, domain: Domain) -> DomainStatus:
     )
 
 
-def _failed_placements(db: Database) -> dict[str, str]:
+def failed_placements(db: Database) -> dict[str, str]:
+    """Why an engine refuses an adapter, by the name of the adapter."""
     found = rows(
         db,
         "SELECT d.name || '@' || a.version AS name, p.error FROM placements p "

@@ -16,5 +16,6 @@ class PageEntry:
 
 ENTRIES = (
     PageEntry("Overview", "/console", "member"),
+    PageEntry("Versions", "/console/domains/{domain}/versions", "reviewer"),
     PageEntry("People", "/console/people", "admin"),
 )

@@ -66,6 +66,11 @@ def percent(share: float) -> str:
     return f"{share:.0%}"
 
 
+def sentence_case(text: str) -> str:
+    """A sentence that begins with a capital and ends with a stop."""
+    return text if not text else f"{text[0].upper()}{text[1:].rstrip('.')}."
+
+
 def person(identity: str) -> str:
     """A person as others read them: the name of a sign-in or of an operator, otherwise the id."""
     front, _, name = identity.partition(":")
@@ -80,4 +85,5 @@ FILTERS = {
     "count": count,
     "percent": percent,
     "person": person,
+    "sentence_case": sentence_case,
 }

@@ -38,7 +38,7 @@ class Unsupported(Exception):
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowLayout:
     """Where the tokens of a batch lie when they are end to end."""
 
     common: int  # tokens at the beginning, which all rows share
@@ -59,7 +59,7 @@ def logits(model: Any, ids: Tensor, wanted: Tensor) -> Tensor:
     places = torch.zeros(len(ids) * longest, dtype=torch.long)
     places[back] = torch.arange(len(back))
     dtype = next(p.dtype for p in model.parameters())
-    layout = Rows(
+    layout = RowLayout(
         common, places.view(len(ids), longest), back,
         _causal(longest, common, dtype), _causal(common, 0, dtype),
     )  # fmt: skip
@@ -117,7 +117,7 @@ def attend(
     scaling: float,
     dropout: float = 0.0,
     *,
-    rows: Rows,
+    rows: RowLayout,
     **others: Any,
 ) -> tuple[Tensor, None]:
     """Attention of rows that lie end to end, as transformers calls it: `query` is (1, query heads,

@@ -6,11 +6,12 @@
 - `people`: who may use the console: invitations, roles, sessions
 - `sign_in`: signing in with a link
 - `static`: the scripts and styles
+- `versions`: the versions of a domain: examinations, promote, roll back, retire, accept
 """
 
-from bot.console.pages import account, nothing, overview, people, sign_in, static
+from bot.console.pages import account, nothing, overview, people, sign_in, static, versions
 from bot.console.rendering import ConsoleRouter
 
 router = ConsoleRouter()
-for part in (static, sign_in, account, overview, people, nothing):
+for part in (static, sign_in, account, overview, versions, people, nothing):
     router.include_router(part.router)

@@ -4,6 +4,7 @@ fault of accessibility that axe finds, and without an error or a refusal of the 
 import os
 from pathlib import Path
 
+import orjson
 import pytest
 from sqlite_utils import Database
 
@@ -16,6 +17,7 @@ from data.runs import runs
 from tests.bot import browser
 from tests.bot.conftest import Bot
 from tests.bot.console.signed_in import session
+from tests.bot.console.version_scores import SCORES
 from tests.data import given
 
 pytestmark = pytest.mark.skipif(browser.CHROMIUM is None, reason="there is no Chromium here")
@@ -24,7 +26,14 @@ AXE = (Path(__file__).parents[2] / "axe/axe.min.js").read_text(encoding="utf-8")
 FAULTS = """axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa",
     "best-practice"]}).then((r) => r.violations.map(
     (v) => v.id + ": " + v.nodes.map((n) => n.html).slice(0, 3).join(" | ")))"""
-PAGES = ("/console", "/console/people", "/console/account", "/console/nothing-here")
+PAGES = (
+    "/console",
+    "/console/domains/helpdesk/versions",
+    "/console/domains/helpdesk/versions/2",
+    "/console/people",
+    "/console/account",
+    "/console/nothing-here",
+)
 DESK, PHONE = (1100, 800), (360, 740)
 PICTURES = os.environ.get("UNDERSTUDY_PICTURES", "")  # a folder: what the pages look like
 
@@ -65,6 +74,8 @@ def furnish(bot: Bot) -> None:
             "eta_s = 90, started_at = queued_at WHERE id = ?",
             [run.id],
         )
+        scores = orjson.dumps(SCORES).decode()
+        db.execute("UPDATE adapters SET scores = ?, state = 'rejected' WHERE id = 2", [scores])
         sign_in_links.create(db, "bob@example.com", "reviewer", "user:ann")
 
     bot.write(write)
