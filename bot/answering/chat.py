@@ -49,7 +49,7 @@ __all__ = [
     "Delta",
     "Ended",
     "Event",
-    "Found",
+    "SearchOutcome",
     "Started",
     "TooBusy",
     "fallback_note",
@@ -104,7 +104,7 @@ Event = Started | Delta | Ended
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchOutcome:
     """What the search found for a question; without grounds, the answer does not rest on pairs."""
 
     grounds: Grounds | None
@@ -176,14 +176,16 @@ class Chat:
                         return started, "".join(text), ended
         raise Unavailable("The answer did not end properly. Ask again.")
 
-    async def ground(self, ask: Ask) -> Found:
+    async def ground(self, ask: Ask) -> SearchOutcome:
         """Check a question and search for it, for `answer`. Raises Invalid for a question that
         fails a check."""
         prompt.check(ask, self._settings.bot.max_prompt_chars)
         await self.storage.check(ask.person)
-        return Found(await self._finder.find(ask))
+        return SearchOutcome(await self._finder.find(ask))
 
-    async def answer(self, ask: Ask, found: Found | None = None) -> AsyncGenerator[Event, None]:
+    async def answer(
+        self, ask: Ask, found: SearchOutcome | None = None
+    ) -> AsyncGenerator[Event, None]:
         """Answer `ask`: yields one Started, any number of Delta and one Ended, in that order.
         `found`: what `ground` found, if it was searched before.
 
