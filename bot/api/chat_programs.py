@@ -262,6 +262,18 @@ PROMPTS = (
         system="Summarize the conversation for future reference.\n\nRequirements:\n",
     ),
     TaskPrompt(
+        "LobeChat: the conversation in short, as JSON",
+        "other",
+        system="You are a conversation context compressor. ",
+    ),
+    TaskPrompt(
+        "LobeChat: what is being typed",
+        "other",
+        system="You are an autocomplete engine for a chat input box. ",
+        begins='Before cursor: "',
+        holds='\nAfter cursor: "',
+    ),
+    TaskPrompt(
         "Chatbox",
         "title",
         begins="Based on the chat history, give this conversation a name.\nKeep it short - ",
@@ -281,6 +293,12 @@ PROMPTS = (
         system="Summarize the conversation into a title in ",
         begins='[{"role":',
         ends="]",
+        read=_as_json,
+    ),
+    TaskPrompt(
+        "Cherry Studio 1",
+        "title",
+        system="You are an assistant skilled in conversation. You need to summarize the user's ",
         read=_as_json,
     ),
     TaskPrompt(

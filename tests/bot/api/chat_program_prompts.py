@@ -101,6 +101,19 @@ WRITTEN = {  # by a model
             "far. Your context window is filling up.\n\n## Checkpoint\n\n## Goal"
         ),
     ],
+    "LobeChat: in short": user(
+        "Merge both into one object.",
+        "You are a conversation context compressor. Merge prior context.",
+    ),
+    "LobeChat: typing": user(
+        'Before cursor: "How can I "\nAfter cursor: ""',
+        "You are an autocomplete engine for a chat input box. The user is composing a message.",
+    ),
+    "Cherry Studio 1": user(
+        f"User: {ASKED}\n\nAssistant: {ANSWERED}",
+        "You are an assistant skilled in conversation. You need to summarize the user's "
+        "conversation into a title within 10 words.",
+    ),
     "LobeChat: replies": user(
         f'Last assistant message:\n"""\n{ANSWERED}\n"""',
         "You are a sidecar that extracts 0-4 quick-reply suggestions from the last assistant "

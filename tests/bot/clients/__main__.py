@@ -24,6 +24,7 @@ from tests.serving.fake_vllm import Event, FakeVllm, running, words
 
 HERE = Path(__file__).parent
 ENCODER = "all-MiniLM-L6-v2-far-wording"
+UV = shutil.which("uv", path=Path(sys.executable).parent) or "uv"
 INSTALL_S, RUN_S = 300, 300
 SAID = ("One", " job.")
 JOKE = ("setup", "punchline")  # what the programs ask for without a schema
@@ -122,7 +123,7 @@ def says(body: dict[str, Any]) -> list[Event]:
 
 def _tried(name: str, client: Client, folder: Path, bot: Bot) -> Tried:
     suffix = Path(client.program).suffix
-    needed = {".py": "uv", ".mjs": "npm", ".java": "java", ".sh": "curl"}[suffix]
+    needed = {".py": UV, ".mjs": "npm", ".java": "java", ".sh": "curl"}[suffix]
     if shutil.which(needed) is None:
         return Tried(name, missing=f"{needed} is not installed")
     try:
@@ -149,8 +150,8 @@ def _installed(client: Client, folder: Path, suffix: str) -> tuple[list[str], st
     program = shutil.copy(HERE / client.program, folder)  # away from the modules of this project
     if suffix == ".py":
         python = str(folder / "venv" / "bin" / "python")
-        _run(["uv", "venv", "-q", "--python", sys.executable, str(folder / "venv")])
-        install = ["uv", "pip", "install", "-q", "--python", python, "--only-binary=:all:"]
+        _run([UV, "venv", "-q", "--python", sys.executable, str(folder / "venv")])
+        install = [UV, "pip", "install", "-q", "--python", python, "--only-binary=:all:"]
         _run([*install, *client.packages])
         if client.alone:
             _run([*install, "--no-deps", *client.alone])
