@@ -6,7 +6,7 @@ The clean pairs are those of `understudy pairs python-docs`, filled up with ques
 invented store room. Every kind of fault is planted in `--planted` pairs, in as many forms as people
 write them. A false alarm is a finding in a pair that has no fault. The
 checks run in a process of their own, whose memory is measured. `--write` keeps the pairs, so that
-other tools can be tried on them (benchmarks/duplicates.py). The last line is JSON.
+other tools can be tried on them (benchmarks/near_duplicates.py). The last line is JSON.
 """
 
 import argparse
@@ -402,8 +402,9 @@ def measure(drafts: list[Draft], home: str, answer: Any) -> None:
         began = time.monotonic()
         found = checker.check_drafts(store.db, domain, enumerate(drafts, 1), around)
     seconds = time.monotonic() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    answer.put((seconds, peak, {f.check: (f.pair_ids, f.not_checked) for f in found.findings}))
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    cpu, peak = used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+    answer.put((seconds, cpu, peak, {f.check: (f.pair_ids, f.not_checked) for f in found.findings}))
 
 
 def main() -> None:
@@ -425,7 +426,7 @@ def main() -> None:
         answer = context.Queue()
         process = context.Process(target=measure, args=(drafts, home, answer))
         process.start()
-        seconds, peak, found = answer.get()
+        seconds, cpu, peak, found = answer.get()
         process.join()
 
     faulty = set().union(*lines.values())
@@ -446,9 +447,9 @@ def main() -> None:
             ]
         )
     report.table(("check", "found", "false alarms", "missed; wrong"), table)
-    print(f"\n{len(drafts):,} pairs: {seconds:.1f} s, {peak:.0f} MB")
+    print(f"\n{len(drafts):,} pairs: {seconds:.1f} s, {cpu:.1f} s of CPU, {peak:.0f} MB")
     report.finish(benchmark="quality", pairs=len(drafts), planted=asked.planted, seconds=seconds,
-                  peak_mb=peak, checks=figures)  # fmt: skip
+                  cpu_seconds=cpu, peak_mb=peak, checks=figures)  # fmt: skip
 
 
 def _some(drafts: list[Draft], missed: set[int], wrong: list[int]) -> str:

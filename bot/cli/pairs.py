@@ -232,9 +232,8 @@ def golden_add(app: App, domain: str, question: str, answer: str, fact: str) -> 
     """
     from data.pairs import golden as golden_set
 
-    with app.store.write() as db:
-        subject = domains.get(db, domain)
-        added = golden_set.add(db, subject, question, answer, app.actor, fact)
+    subject = domains.get(app.store.db, domain)
+    added = golden_set.add_to(app.store, subject, question, answer, app.actor, fact)
     terminal.echo(f"Added golden question {added.pair.id} to {subject.name}.")
     if added.seen_by:
         terminal.echo(_seen(added.seen_by))

@@ -7,6 +7,7 @@ to decide which one to keep.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from sqlite_utils import Database
@@ -16,7 +17,7 @@ from data.pairs import datasets, pairs
 from data.pairs.pairs import SELECT, Draft, Pair, _pair
 from data.pairs.question import question_text
 from data.pairs.question_matching import Index, Match
-from data.store.db import rows
+from data.store.db import rows, value
 from data.store.errors import Conflict, Invalid
 
 SHOWN = 5  # contaminated pairs that an error message names
@@ -59,6 +60,37 @@ class Guard:
                     index.add(pair.id, question_text(pair))
             self._indexes[side] = index
         return self._indexes[side]
+
+
+@dataclass(frozen=True)
+class PairsState:
+    """How far the pairs of a domain were when somebody read them."""
+
+    last_id: int
+    revision: int  # of the search index, which counts changes of approved pairs
+
+
+def state(db: Database, domain: Domain) -> PairsState:
+    """The state to give to `refuse_changed` later."""
+    last = value(db, "SELECT coalesce(max(id), 0) FROM pairs")
+    sql = "SELECT coalesce(max(revision), 0) FROM search_changes WHERE domain_id = ?"
+    return PairsState(int(last), int(value(db, sql, [domain.id])))
+
+
+def refuse_changed(db: Database, domain: Domain, golden: Draft, since: PairsState) -> None:
+    """Raises Leak if a pair that was added or approved since then asks the golden question. A pair
+    that still waits for review is refused when it is approved."""
+    index: Index[int] = Index()
+    sql = (
+        f"{SELECT} WHERE domain_id = ? AND split <> 'golden' AND forgotten_at IS NULL "
+        "AND (id > ? OR id IN (SELECT pair_id FROM search_changes "
+        "WHERE domain_id = ? AND revision > ?))"
+    )
+    for found in rows(db, sql, [domain.id, since.last_id, domain.id, since.revision]):
+        if _counts(pair := _pair(found)):
+            index.add(pair.id, question_text(pair))
+    if match := index.find(question_text(golden)):
+        raise Leak(_sentence(golden.prompt, match, golden=True))
 
 
 def refuse_approval(db: Database, pair: Pair) -> None:

@@ -17,8 +17,11 @@ not change when pairs are erased with a person's data; `count_erased` counts the
 """
 
 import hashlib
+import uuid
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 from sqlite_utils import Database
@@ -27,7 +30,7 @@ from data.domains import Domain
 from data.pairs.pairs import SELECT, Pair, _pair, list_pairs
 from data.pairs.question import question_key
 from data.store.clock import now_us
-from data.store.db import insert, row, rows, value
+from data.store.db import Store, changed, insert, row, rows, value
 from data.store.errors import Invalid, NotFound
 
 Part = Literal["train", "validation", "probe", "golden"]
@@ -36,6 +39,11 @@ VALIDATION_MOST = 1000  # facts; holding out more would cost training and measur
 PROBE_PHRASINGS = 4  # a fact with at least this many phrasings can spare one
 PROBE_SHARE = 0.25  # of those facts
 PROBE_LIMIT = 64  # pairs
+
+
+TOGETHER = 500  # pairs in one transaction; it takes some milliseconds
+UNFINISHED = "unfinished"  # in place of the digest
+UNFINISHED_S = 3600  # seconds after which nobody is still freezing it
 
 
 class EmptyDataset(Invalid):
@@ -59,6 +67,39 @@ def freeze(db: Database, domain: Domain, *, hold_out: bool = True) -> Dataset:
     Without `hold_out`, all pairs except golden ones are trained on.
 
     Raises EmptyDataset if there is nothing to train on."""
+    parts, sha256 = _chosen(db, domain, hold_out=hold_out)
+    if found := _equal(db, domain, sha256):
+        return found
+    dataset_id = _begin(db, domain, sha256, parts)
+    _put(db, dataset_id, sorted(parts.items()))
+    return by_id(db, dataset_id)
+
+
+def freeze_in(store: Store, domain: Domain, *, hold_out: bool = True) -> Dataset:
+    """The same in short transactions, so that others can write while hundreds of thousands of pairs
+    are frozen. The dataset has no digest until it is complete; one that was interrupted is removed
+    by the next call."""
+    _remove_unfinished(store, domain)
+    while True:
+        parts, sha256 = _chosen(store.db, domain, hold_out=hold_out)
+        if found := _equal(store.db, domain, sha256):
+            return found
+        with store.write() as db:
+            dataset_id = _begin(db, domain, f"{UNFINISHED} {uuid.uuid4().hex}", parts)
+        left, put = iter(sorted(parts.items())), 0
+        while some := list(islice(left, TOGETHER)):
+            with store.write() as db:
+                put += _put(db, dataset_id, some)
+        with store.write() as db:
+            equal = _equal(db, domain, sha256)
+            if equal is None and put == len(parts):
+                db.execute("UPDATE datasets SET sha256 = ? WHERE id = ?", [sha256, dataset_id])
+                return by_id(db, dataset_id)
+        _remove(store, dataset_id)  # another one was as fast, or a pair was erased meanwhile
+
+
+def _chosen(db: Database, domain: Domain, *, hold_out: bool) -> tuple[dict[int, Part], str]:
+    """The approved pairs with their splits, and the digest. Raises EmptyDataset."""
     approved = list_pairs(db, domain, "approved")
     parts = split(approved, domain.validation_share, hold_out=hold_out)
     if not any(part == "train" for part in parts.values()):
@@ -66,22 +107,52 @@ def freeze(db: Database, domain: Domain, *, hold_out: bool = True) -> Dataset:
             f"{domain.name} has no approved pairs to train on. Import some "
             f"(`understudy pairs import {domain.name} FILE`) or approve pending ones."
         )
-    sha256 = _digest(domain, approved, parts)
+    return parts, _digest(domain, approved, parts)
+
+
+def _equal(db: Database, domain: Domain, sha256: str) -> Dataset | None:
     sql = "SELECT * FROM datasets WHERE domain_id = ? AND sha256 = ?"
     found = row(db, sql, [domain.id, sha256])
-    if found is not None:
-        return Dataset(**found)
+    return None if found is None else Dataset(**found)
+
+
+def _begin(db: Database, domain: Domain, sha256: str, parts: Mapping[int, Part]) -> int:
+    """Add a dataset without pairs; returns its id."""
     sizes = dict.fromkeys(("train", "validation", "probe", "golden"), 0)
     for part in parts.values():
         sizes[part] += 1
-    dataset_id = insert(
-        db, "datasets", domain_id=domain.id, sha256=sha256, created_at=now_us(), **sizes
+    return insert(db, "datasets", domain_id=domain.id, sha256=sha256, created_at=now_us(), **sizes)
+
+
+def _put(db: Database, dataset_id: int, some: Sequence[tuple[int, Part]]) -> int:
+    """Put those pairs into the dataset that have not been erased; returns how many."""
+    cursor = db.conn.executemany(
+        "INSERT INTO dataset_pairs (dataset_id, pair_id, split) SELECT ?, id, ? FROM pairs "
+        "WHERE id = ? AND forgotten_at IS NULL",
+        [(dataset_id, part, pair_id) for pair_id, part in some],
     )
-    db.conn.executemany(
-        "INSERT INTO dataset_pairs (dataset_id, pair_id, split) VALUES (?, ?, ?)",
-        [(dataset_id, pair_id, part) for pair_id, part in sorted(parts.items())],
+    return int(cursor.rowcount)
+
+
+def _remove_unfinished(store: Store, domain: Domain) -> None:
+    sql = "SELECT id FROM datasets WHERE domain_id = ? AND sha256 LIKE ? AND created_at < ?"
+    old = now_us() - UNFINISHED_S * 1_000_000
+    for found in rows(store.db, sql, [domain.id, f"{UNFINISHED} %", old]):
+        _remove(store, found["id"])
+
+
+def _remove(store: Store, dataset_id: int) -> None:
+    """Remove a dataset that nothing refers to, in short transactions."""
+    sql = (
+        "DELETE FROM dataset_pairs WHERE dataset_id = ? AND pair_id IN "
+        "(SELECT pair_id FROM dataset_pairs WHERE dataset_id = ? LIMIT ?)"
     )
-    return by_id(db, dataset_id)
+    left = 1
+    while left:
+        with store.write() as db:
+            left = changed(db, sql, [dataset_id, dataset_id, TOGETHER])
+    with store.write() as db:
+        db.execute("DELETE FROM datasets WHERE id = ?", [dataset_id])
 
 
 def by_id(db: Database, dataset_id: int) -> Dataset:

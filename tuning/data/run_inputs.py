@@ -38,13 +38,15 @@ def freeze_dataset(store: Store, run: Run) -> RunInputs:
         domain = domains.by_id(db, run.domain_id)
         parent = registry.by_id(db, run.parent_id) if run.parent_id else None
         runs.set_phase(db, run, RunPhase(Phase.FREEZING_DATASET))
-        if run.dataset_id is not None and search:
-            dataset = datasets.by_id(db, run.dataset_id)  # all trials compare on the same pairs
-        elif run.learns == "preferences":
+    if run.dataset_id is not None and search:
+        dataset = datasets.by_id(store.db, run.dataset_id)  # all trials compare on the same pairs
+    elif run.learns == "preferences":
+        with store.write() as db:
             preference_sets.freeze(db, run.id, domain)
-            dataset = datasets.by_id(db, _dataset_of(parent))  # no pair beyond the parent's
-        else:
-            dataset = datasets.freeze(db, domain, hold_out=not search.folds)
+        dataset = datasets.by_id(store.db, _dataset_of(parent))  # no pair beyond the parent's
+    else:
+        dataset = datasets.freeze_in(store, domain, hold_out=not search.folds)
+    with store.write() as db:
         runs.set_dataset(db, run, dataset.id)
     contamination.refuse_leaks(store.db, dataset.id)
     return RunInputs(run, domain, dataset, parent)

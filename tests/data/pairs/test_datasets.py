@@ -3,17 +3,19 @@
 import hashlib
 import random
 from collections import defaultdict
+from typing import Any
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from sqlite_utils import Database
 
 from data import domains
 from data.domains import Domain
 from data.pairs import datasets, pairs, review_status
 from data.pairs.datasets import EmptyDataset, Part
 from data.pairs.pairs import Draft, Pair, Split
-from data.store.db import Store
+from data.store.db import Store, value
 from data.store.errors import NotFound
 from tests.data import given as made
 
@@ -28,6 +30,9 @@ drafts = st.builds(
 )
 selections = st.lists(drafts, min_size=1, max_size=40, unique_by=pairs.fingerprint)
 shares = st.sampled_from([0.0, 0.1, 0.3, 0.5])
+
+
+PARTS: tuple[Part, ...] = ("train", "validation", "probe", "golden")
 
 
 def stored(found: list[Draft], start: int = 1) -> list[Pair]:
@@ -394,3 +399,79 @@ def test_a_dataset_gives_back_its_own_pairs_only(store: Store, domain: Domain) -
         [p.prompt for p in datasets.pairs_of(store.db, d.id, "train")] for d in (first, second)
     ]
     assert prompts == [["a"], ["a", "c"]]
+
+
+def test_freezing_in_short_transactions_gives_the_same_dataset(
+    store: Store, domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets, "TOGETHER", 7)
+    with store.write() as db:
+        drafts = [Draft(f"Question {n}?", f"Answer {n}.") for n in range(120)]
+        pairs.add(db, domain, drafts, source="import", status="approved")
+    made = datasets.freeze_in(store, domain)
+    with store.write() as db:
+        assert datasets.freeze(db, domain) == made
+    assert datasets.freeze_in(store, domain) == made
+    parts = {part: len(datasets.pairs_of(store.db, made.id, part)) for part in PARTS}
+    assert parts == {part: getattr(made, part) for part in PARTS}
+    assert sum(parts.values()) == 120
+
+
+def test_others_write_while_a_dataset_is_frozen(
+    store: Store, domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets, "TOGETHER", 5)
+    with store.write() as db:
+        drafts = [Draft(f"Question {n}?", f"Answer {n}.") for n in range(30)]
+        pairs.add(db, domain, drafts, source="import", status="approved")
+    put, writes = datasets._put, []
+
+    def between(db: Database, dataset_id: int, some: list[Any]) -> int:
+        writes.append(len(some))
+        return put(db, dataset_id, some)
+
+    monkeypatch.setattr(datasets, "_put", between)
+    datasets.freeze_in(store, domain)
+    assert writes == [5] * 6  # one transaction each
+
+
+def test_a_pair_that_is_erased_meanwhile_is_not_in_the_dataset(
+    store: Store, domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store.write() as db:
+        drafts = [Draft(f"Question {n}?", f"Answer {n}.") for n in range(10)]
+        first = pairs.add(db, domain, drafts, source="import", status="approved").ids[0]
+    put = datasets._put
+
+    def erased(db: Database, dataset_id: int, some: list[Any]) -> int:
+        db.execute("DELETE FROM pairs WHERE id = ?", [first])
+        return put(db, dataset_id, some)
+
+    monkeypatch.setattr(datasets, "_put", erased)
+    made = datasets.freeze_in(store, domain)
+    assert made.train == 9
+    assert len(datasets.pairs_of(store.db, made.id, "train")) == 9
+    assert value(store.db, "SELECT count(*) FROM datasets") == 1
+
+
+def test_an_interrupted_dataset_is_removed_later(
+    store: Store, domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store.write() as db:
+        pairs.add(db, domain, [Draft("Why?", "So.")], source="import", status="approved")
+    put = datasets._put
+
+    def dies(db: Database, dataset_id: int, some: list[Any]) -> int:
+        put(db, dataset_id, some[:1])
+        db.conn.execute("COMMIT")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(datasets, "_put", dies)
+        with pytest.raises(KeyboardInterrupt):
+            datasets.freeze_in(store, domain)
+    assert value(store.db, "SELECT count(*) FROM dataset_pairs") == 1
+    monkeypatch.setattr(datasets, "UNFINISHED_S", -1)
+    made = datasets.freeze_in(store, domain)
+    assert value(store.db, "SELECT count(*) FROM datasets") == 1
+    assert len(datasets.pairs_of(store.db, made.id, "train")) == 1

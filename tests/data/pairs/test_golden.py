@@ -239,3 +239,27 @@ def test_contamination_found_before_training_stops_the_run(store: Store, domain:
 
     with pytest.raises(Invalid, match=rf"pair {pair.id} .* asks golden question 1"):
         contamination.refuse_leaks(store.db, dataset.id)
+
+
+def test_a_pair_that_came_during_the_comparison_is_compared_too(
+    store: Store, domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store.write() as db:
+        rejected = pairs.add(db, domain, [Draft("Where is the lamp?", "Here.")], source="import",
+                             status="rejected").ids[0]  # fmt: skip
+    compare = contamination.Guard.refuse
+
+    def meanwhile(guard: contamination.Guard, draft: Draft) -> None:
+        compare(guard, draft)
+        with store.write() as db:
+            if draft.prompt.startswith("Where is the lamp"):
+                review_status.set_status(db, rejected, "approved", "ann")
+            else:
+                pairs.add(db, domain, [Draft("Where is the key?", "There.")], source="import",
+                          status="approved")  # fmt: skip
+
+    monkeypatch.setattr(contamination.Guard, "refuse", meanwhile)
+    for prompt in ("Where is the key", "Where is the lamp"):
+        with pytest.raises(Leak, match="is the same as pair"):
+            golden.add_to(store, domain, prompt, "There.", "ann")
+    assert golden.add_to(store, domain, "Who has the key?", "Ann.", "ann").pair.split == "golden"
