@@ -20,10 +20,10 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 import orjson
@@ -33,6 +33,8 @@ from data.store.errors import Invalid, Unavailable
 from serving import engine_replies
 from serving.engine_replies import MAX_ERROR_CHARS, EngineError, NotAnAnswer
 from serving.sse import EventParser, EventTooLong
+from serving.tool_calls import CallPieces
+from serving.tool_calls import ToolCall as ToolCall  # the bot imports this module alone
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ CHARS_PER_TOKEN = 128  # the longest tokens of the usual vocabularies, on averag
 NOT_AN_ANSWER = "The engine sent something that is not an answer."
 LEFT_OUT = "its message is omitted because it repeats the conversation."
 
-Messages = list[dict[str, str]]
+Messages = list[dict[str, Any]]
 
 
 class EngineDown(Unavailable):
@@ -108,6 +110,8 @@ class Sampling:
     logit_bias: Mapping[str, float] | None = None  # by token id
     response_format: Mapping[str, Any] | None = None  # as in vLLM's API
     chat_template_kwargs: Mapping[str, Any] | None = None  # what the chat template is given
+    tools: Sequence[Mapping[str, Any]] | None = None  # for the chat template, as in OpenAI's API
+    tool_choice: Literal["none", "auto"] = "none"  # auto: the engine looks for calls in the text
     logprobs: int | None = None  # how many alternatives to tell of each token; None: tell nothing
 
 
@@ -121,6 +125,7 @@ class Chunk:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     logprobs: tuple[dict[str, Any], ...] = ()  # of its tokens, if they were asked for
+    tool_calls: tuple[ToolCall, ...] = ()  # of the whole answer, in the last chunk
 
 
 class EngineClient:
@@ -251,6 +256,7 @@ class _Answer:
         self._prompt_tokens: int | None = None
         self._completion_tokens: int | None = None
         self.logprobs: tuple[dict[str, Any], ...] = ()  # of the latest piece
+        self._calls = CallPieces()
 
     def take(self, data: bytes) -> str:
         """The text in one event; often there is none. Raises WrongAdapter, and EngineDown or
@@ -274,7 +280,8 @@ class _Answer:
             raise WrongAdapter(
                 f"The engine answered as {_name(event.model)} instead of {self.served_name!r}."
             )
-        if self._is_too_much(event.text, event.completion_tokens):
+        written = event.text + "".join(c.name + c.arguments for c in event.calls)
+        if self._is_too_much(written, event.completion_tokens):
             self.done, self.cut, self._finish_reason = True, True, "length"
             log.warning("%s wrote more than %d tokens", self.served_name, self._max_tokens)
             return ""
@@ -283,7 +290,8 @@ class _Answer:
         if event.completion_tokens is not None:
             self._completion_tokens = event.completion_tokens
         self._finish_reason = event.finish_reason or self._finish_reason
-        self.begun = self.begun or bool(event.text)
+        self.begun = self.begun or bool(written)
+        self._calls.add(event.calls)
         self.logprobs = event.logprobs
         return self._unseen(event.text) if self._shown else event.text
 
@@ -316,7 +324,8 @@ class _Answer:
             raise self.broken("The engine closed the connection before it answered.")
         if self._finish_reason is None or self._finish_reason in engine_replies.INTERRUPTED:
             raise StreamCut("The engine stopped in the middle of the answer.")
-        return Chunk("", self._finish_reason, *self.counts)
+        calls = self._calls.whole
+        return Chunk("", self._finish_reason, *self.counts, tool_calls=calls)
 
     def broken(self, before_text: str) -> Unavailable:
         """The error for a failure now. `before_text` is its message if there was no text yet."""
@@ -350,6 +359,8 @@ def _request(
         body |= {"logprobs": True, "top_logprobs": sampling.logprobs}
     if sampling.response_format:
         body["response_format"] = sampling.response_format
+    if sampling.tools:
+        body |= {"tools": sampling.tools, "tool_choice": sampling.tool_choice}
     if sampling.chat_template_kwargs:
         body["chat_template_kwargs"] = sampling.chat_template_kwargs
     if sampling.seed is not None:

@@ -13,6 +13,8 @@ from typing import Any
 
 import orjson
 
+from serving.tool_calls import MAX_CALLS, CallPiece
+
 MAX_ERROR_CHARS = 500  # of an engine's error message
 MAX_COUNT = 10**9  # a larger number of tokens is no count
 MAX_RETRY_AFTER_S = 60.0  # an engine that wants a longer pause is tried again after this one
@@ -35,6 +37,7 @@ class EventOfAnswer:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     logprobs: tuple[dict[str, Any], ...] = ()  # of its tokens, in the form of OpenAI's API
+    calls: tuple[CallPiece, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,19 @@ def event(data: bytes) -> EventOfAnswer | EngineError:
     if not (finish is None or isinstance(finish, str)):
         raise NotAnAnswer("its finish reason is not a string")
     logprobs = _logprobs(choices[0].get("logprobs"))
-    return EventOfAnswer(model, text or "", _known(finish), *counts, logprobs)
+    calls = tuple(_call(piece) for piece in _list(delta, "tool_calls"))
+    return EventOfAnswer(model, text or "", _known(finish), *counts, logprobs, calls)
+
+
+def _call(found: dict[str, Any]) -> CallPiece:
+    """A piece of a call of a tool."""
+    index, function = found.get("index"), found.get("function") or {}
+    if not (isinstance(index, int) and 0 <= index < MAX_CALLS and isinstance(function, dict)):
+        raise NotAnAnswer("a call of a tool has no place among the calls")
+    name, arguments = function.get("name") or "", function.get("arguments") or ""
+    if not (isinstance(name, str) and isinstance(arguments, str)):
+        raise NotAnAnswer("a call of a tool has no name or no arguments")
+    return CallPiece(index, name, arguments)
 
 
 def _logprobs(found: Any) -> tuple[dict[str, Any], ...]:
@@ -97,7 +112,7 @@ def _list(found: Any, name: str) -> list[Any]:
     if not isinstance(value or [], list) or (
         name != "bytes" and not all(isinstance(entry, dict) for entry in value or [])
     ):
-        raise NotAnAnswer("its log probabilities are no list")
+        raise NotAnAnswer(f"its {name} are no list")
     return value or []
 
 

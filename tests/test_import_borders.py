@@ -70,8 +70,9 @@ MAY_IMPORT: dict[str, str] = {
     "tuning.worker": "data tuning.adapters tuning.child_process tuning.data tuning.evaluation "
     "tuning.model tuning.progress tuning.recipe tuning.search tuning.threads tuning.training",
     "serving.sse": "",
-    "serving.engine_replies": "",
-    "serving.client": "data serving.engine_replies serving.sse",
+    "serving.tool_calls": "",
+    "serving.engine_replies": "serving.tool_calls",
+    "serving.client": "data serving.engine_replies serving.sse serving.tool_calls",
     "serving.engine": "data serving.engine_replies",
     "serving.vllm_plugin": "data serving.engine",
     "serving.adapters": "data serving.engine",

@@ -17,6 +17,7 @@
 - `side_by_side`: two blinded answers to one question, for comparisons that ask for a preference
 - `storage_bounds`: bounds for the stored texts of browsers and of API keys
 - `task_answers`: titles, tags and the like, which chat programs ask for by themselves
+- `tool_use`: the tools that a caller offers, and the calls of them in an answer
 - `unanswered_groups`: the declined questions in groups of the same meaning
 - `writing`: one answer being written: which engine writes it, and failover when that engine fails
 """

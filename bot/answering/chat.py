@@ -30,8 +30,9 @@ from bot.answering.reference_finder import ReferenceFinder
 from bot.answering.routing import BASE, Target
 from bot.answering.storage_bounds import StorageBounds
 from bot.answering.task_answers import TaskAnswers
+from bot.answering.tool_use import Tools
 from bot.answering.writing import Engines, NotLearned, Writing
-from data.bases import control_tokens
+from data.bases import control_tokens, tool_template
 from data.config.settings import Settings
 from data.conversations import conversations
 from data.conversations.conversations import Outcome, Status
@@ -40,7 +41,7 @@ from data.search import layout
 from data.search.search import PairSearch
 from data.store.db import Store, StoreBusy, StoreFull
 from data.store.errors import Invalid, Unavailable, UnderstudyError
-from serving.client import AdapterMissing, Chunk, EngineClient, PromptTooLong
+from serving.client import AdapterMissing, Chunk, EngineClient, PromptTooLong, ToolCall
 
 __all__ = [
     "Ask",
@@ -98,6 +99,7 @@ class Ended:
     completion_tokens: int
     without_quoted: bool = False  # what the question quotes did not fit and was left out
     logprobs: tuple[dict[str, Any], ...] = ()  # of the whole answer; only from `complete`
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 Event = Started | Delta | Ended
@@ -108,11 +110,18 @@ class SearchOutcome:
     """What the search found for a question; without grounds, the answer does not rest on pairs."""
 
     grounds: Grounds | None
+    tools: Tools | None = None  # of the question
 
     @property
-    def decides(self) -> bool:
-        """Whether the answer is certain before any engine is asked."""
-        return self.grounds is not None and self.grounds.without_engine is not None
+    def must_call(self) -> bool:
+        """Whether no pair answers the question, so that it is declined unless a tool is called."""
+        outcome = self.grounds.without_engine if self.grounds is not None else None
+        return outcome == "declined" and self.tools is not None
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """The outcome that is certain before any engine is asked, if one is."""
+        return self.grounds.without_engine if self.grounds and not self.must_call else None
 
 
 def fallback_note(adapter: str, instead_of: str | None) -> str:
@@ -146,6 +155,7 @@ class Chat:
         )
         self.search = search or PairSearch(store, settings.search)
         self.storage = StorageBounds(store, bot.web_storage_mib, bot.key_storage_mib)
+        self.takes_tool_messages = tool_template.takes_tools(settings)
         self._finder = ReferenceFinder(store, settings, self.search)
         self._tasks = TaskAnswers(settings, self.search)
         self._store = store
@@ -181,7 +191,7 @@ class Chat:
         fails a check."""
         prompt.check(ask, self._settings.bot.max_prompt_chars)
         await self.storage.check(ask.person)
-        return SearchOutcome(await self._finder.find(ask))
+        return SearchOutcome(await self._finder.find(ask), ask.tools)
 
     async def answer(
         self, ask: Ask, found: SearchOutcome | None = None
@@ -203,22 +213,26 @@ class Chat:
                 yield Ended("stop", 0, 0)
                 return
             ask = task_answers.by_model(ask)
-        grounds = (found or await self.ground(ask)).grounds
-        outcome = grounds.without_engine if grounds is not None else None
+        found = found or await self.ground(ask)
+        grounds, outcome = found.grounds, found.outcome
         if grounds is not None and outcome is not None:
             if ask.second_variant is not None:
                 raise AdapterMissing("No variant writes an answer to this question.")
             for event in await self._give(ask, grounds, outcome):
                 yield event
             return
-        writing = Writing(self._engines, ask, grounds)
+        writing = Writing(self._engines, ask, None if found.must_call else grounds)
         record = writing.record
         failure: UnderstudyError | None = None
         started = False
         try:
             try:
                 await writing.begin()
-                beginning = Beginning(held=writing.may_decline)
+                beginning = Beginning(
+                    held=writing.may_decline,
+                    tools=ask.tools,
+                    must_call=found.must_call,
+                )
                 async with contextlib.aclosing(writing.chunks()) as chunks:
                     async for chunk in chunks:
                         delta = beginning.add(chunk)
@@ -232,7 +246,7 @@ class Chat:
                 declined = grounds if beginning.is_unknown else None
                 if beginning.held and declined is None:
                     yield _started(writing, ask)
-                    if beginning.text:
+                    if beginning.text and not beginning.demanded:
                         yield Delta(beginning.text, beginning.logprobs)
             except (GeneratorExit, asyncio.CancelledError):
                 await self._close(ask, writing, "partial" if self.stopping else "cancelled")
@@ -257,11 +271,15 @@ class Chat:
                 if declined is not None:
                     yield _started(writing, ask, declined)
                     yield Delta(declined.text("declined"))
+                calls = beginning.tool_calls
                 yield Ended(
-                    record.finish_reason,
+                    "tool_calls"
+                    if calls and record.finish_reason == "stop"
+                    else record.finish_reason,
                     record.prompt_tokens,
                     record.completion_tokens,
                     writing.without_quoted,
+                    tool_calls=calls,
                 )
         finally:
             writing.leave()
@@ -422,25 +440,41 @@ class Chat:
 
 class Beginning:
     """The beginning of an answer, held back while it may still turn out to say that the references
-    do not answer the question."""
+    do not answer the question. With tools it is held back to its end, if it has to be a call, or is
+    declined unless it is one."""
 
-    def __init__(self, *, held: bool) -> None:
-        self.held = held
+    def __init__(self, *, held: bool, tools: Tools | None = None, must_call: bool = False) -> None:
         self.text = ""
         self.logprobs: tuple[dict[str, Any], ...] = ()
+        self.demanded = tools is not None and tools.demanded
+        self.held = held or must_call or self.demanded
+        self._must_call = must_call
+        self._tools = tools
+        self._calls: tuple[ToolCall, ...] = ()
 
     def add(self, chunk: Chunk) -> Delta:
         """What to show now."""
+        self._calls += chunk.tool_calls
         if not self.held:
             return Delta(chunk.text, chunk.logprobs)
         self.text += chunk.text
         self.logprobs += chunk.logprobs
-        self.held = layout.may_become_unknown(self.text)
+        to_the_end = self._must_call or self.demanded
+        self.held = to_the_end or layout.may_become_unknown(self.text)
         return Delta("") if self.held else Delta(self.text, self.logprobs)
 
     @property
     def is_unknown(self) -> bool:
-        return self.held and layout.is_unknown(self.text)
+        if self._must_call:
+            return not self._calls
+        return self.held and not self.demanded and not self._calls and layout.is_unknown(self.text)
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The calls of tools in the answer, when it has ended."""
+        if self._tools is not None and self.demanded:
+            return self._tools.calls_in(self.text)
+        return self._calls
 
 
 def _classes(settings: Settings) -> list[AdmissionClass]:

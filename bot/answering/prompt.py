@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from bot.answering import tool_use
+from bot.answering.tool_use import Tools
 from data.config.settings import BotSettings
 from data.conversations import conversations
 from data.conversations.conversations import Message
@@ -22,7 +24,7 @@ from serving.client import Sampling
 
 MIN_ANSWER_TOKENS = 32  # a question that leaves room for fewer is too long
 WHOLE_QUESTION = 4  # words from which on a question means something by itself
-CONSTRAINTS = ("response_format", "logit_bias")  # fields of `Sampling`
+CONSTRAINTS = ("response_format", "logit_bias", "tools")  # fields of `Sampling`
 HISTORY_BUDGET = 4  # times `max_prompt_chars`: the longest history that is ever sent
 TaskKind = Literal["title", "tags", "follow_ups", "queries", "other"]
 
@@ -76,6 +78,8 @@ class Ask:
     references: bool = True  # False: no search, so nothing is quoted or declined either
     store: bool = True  # False: keep figures, but neither the question nor the answer
     quoted: Quoted = Quoted()
+    tools: Tools | None = None  # what the model may call, or must
+    after: tuple[Message, ...] = ()  # calls of tools for this question, and what they returned
     one_of_several: bool = False  # the caller gets other answers to the same question as well
     task: ChatTask | None = None  # it is no person's question, and is not recorded
     address: str = ""  # the IP address of a browser; only its keyed digest is stored
@@ -83,9 +87,14 @@ class Ask:
 
     @property
     def constrained(self) -> bool:
-        """Whether the caller constrains the words of the answer. Then it is written or declined,
-        never quoted."""
-        return any(self.sampling.get(name) for name in CONSTRAINTS)
+        """Whether the caller constrains the words of the answer, or has given a tool's result for
+        it. Then it is written or declined, never quoted."""
+        return bool(self.after) or any(self.sampling.get(name) for name in CONSTRAINTS)
+
+    @property
+    def rests_on_tools(self) -> bool:
+        """Whether the caller's tools decide the answer, and not the approved pairs."""
+        return bool(self.after) or (self.tools is not None and self.tools.demanded)
 
     @property
     def plain(self) -> bool:
@@ -108,7 +117,8 @@ def check(ask: Ask, max_chars: int) -> None:
             raise TextTooLong(
                 f"The {name} has {len(text):,} characters; the limit is {max_chars:,}."
             )
-    earlier = (m.text for m in ask.history or ())
+    said = (*(ask.history or ()), *ask.after)
+    earlier = (text for m in said for text in (m.text, *(str(call) for call in m.calls)))
     for text in (ask.text, ask.system or "", ask.person, ask.thread, ask.quoted.text, *earlier):
         if "\x00" in text or not _encodable(text):
             raise Invalid("The text contains characters that are not valid Unicode text.")
@@ -127,17 +137,34 @@ class Prompt:
     control_tokens: frozenset[str] = frozenset()  # of the base; no message may spell them
     quoted: str = ""  # what the question refers to
     history_dropped: int = 0  # earlier messages that were left out because they did not fit
+    after: tuple[Message, ...] = ()  # what tools returned for the question
 
     @property
-    def messages(self) -> list[dict[str, str]]:
+    def messages(self) -> list[dict[str, Any]]:
         """The prompt as chat messages, the same as in training."""
         question = f"{self.quoted}\n\n{self.question}" if self.quoted else self.question
         if self.references:
             question = layout.with_references(question, self.references)
-        system = [{"role": "system", "content": self.system}] if self.system else []
-        turns = [{"role": m.role, "content": m.text} for m in self.history]
-        said = [*system, *turns, {"role": "user", "content": question}]
-        return [m | {"content": layout.harmless(m["content"], self.control_tokens)} for m in said]
+        system = [{"role": "system", "content": self._harmless(self.system)}] if self.system else []
+        asked = Message("user", question)
+        turns = [self._turn(m) for m in (*self.history, asked, *self.after)]
+        return [*system, *turns]
+
+    def _turn(self, message: Message) -> dict[str, Any]:
+        role = "tool" if message.call_id else message.role
+        turn: dict[str, Any] = {"role": role, "content": self._harmless(message.text)}
+        if message.calls:
+            turn["tool_calls"] = [self._harmless_call(call) for call in message.calls]
+        if message.call_id:
+            turn["tool_call_id"] = message.call_id
+        return turn
+
+    def _harmless_call(self, call: dict[str, Any]) -> dict[str, Any]:
+        function = call["function"]
+        return call | {"function": function | {"arguments": self._harmless(function["arguments"])}}
+
+    def _harmless(self, text: str) -> str:
+        return layout.harmless(text, self.control_tokens)
 
     def shorter(self) -> "Prompt | None":
         """The next shorter prompt to try; None: the question alone is too long."""
@@ -181,6 +208,9 @@ def build_prompt(
     if variant is not None:
         settings |= variant.sampling
     sampling = Sampling(**(settings | dict(ask.sampling)))
+    if sampling.tools:  # they stand in the prompt as well
+        tools = [tool_use.harmless(tool, control_tokens) for tool in sampling.tools]
+        sampling = replace(sampling, tools=tools)
     turns = history if ask.repetitions else without_repetitions(history, ask.text)
     kept = _newest(turns, HISTORY_BUDGET * bot.max_prompt_chars)
     return Prompt(
@@ -193,6 +223,7 @@ def build_prompt(
         control_tokens,
         ask.quoted.text,
         len(turns) - len(kept),
+        ask.after,
     )
 
 
@@ -218,7 +249,8 @@ def without_repetitions(history: Sequence[Message], question: str) -> tuple[Mess
 def is_small(ask: Ask, limit: int) -> bool:
     """Whether what the caller sent certainly takes no more than half of a context of `limit`
     tokens. A token has at least one byte."""
-    sent = (ask.text, ask.system or "", ask.prefix)
+    tools = (str(tool) for tool in ask.tools.definitions) if ask.tools else ()
+    sent = (ask.text, ask.system or "", ask.prefix, *(m.text for m in ask.after), *tools)
     return 2 * sum(len(text.encode()) for text in sent) <= limit
 
 

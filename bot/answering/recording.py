@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
+from bot.answering import tool_use
 from bot.answering.grounding import Grounds
 from bot.answering.prompt import Ask
 from bot.answering.routing import Route, Target
@@ -68,6 +69,8 @@ class Record:
                 self.first_token_us = self.age_us()
             self.parts.append(chunk.text)
             self.completion_tokens += 1
+        if chunk.tool_calls:
+            self.parts.append(tool_use.as_text(chunk.tool_calls))
         self.finish_reason = chunk.finish_reason or self.finish_reason
         if chunk.prompt_tokens and not self.prompt_tokens:
             self.prompt_tokens = chunk.prompt_tokens - self._earlier_tokens

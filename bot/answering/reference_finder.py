@@ -56,6 +56,8 @@ class ReferenceFinder:
                 f"{domain.name} gives approved answers word for word (`[answers] mode`), so an "
                 "answer can have no other form."
             )
+        if ask.rests_on_tools:
+            return None
         said = "" if ask.constrained else small_talk.reply(ask.text, domain)
         if said and ask.pinned is not None:
             return None  # whoever pins an adapter wants to see what it says

@@ -64,7 +64,7 @@ async def stream(
     asks, copies, found = [ask], count, None
     if ask.task is None:
         found = await chat.ground(ask)
-        if not found.decides:
+        if found.outcome is None:
             asks, copies = _asks(ask, count), 1
     queue: asyncio.Queue[Choice | Exception] = asyncio.Queue(QUEUED)
 

@@ -39,6 +39,7 @@
 - `stored_responses`: `GET` and `DELETE /v1/responses/{id}`
 - `text_completions`: `POST /v1/completions`, OpenAI's older API
 - `triggers`: `/v1/triggers`: when a domain retrains by itself
+- `tool_fields`: `tools` and `tool_choice`, and calls of tools in messages and answers
 - `unanswered`: `/v1/unanswered`: the questions that the bot declined
 - `status`: `/v1/status`: the state of every domain and engine, with alerts
 """

@@ -156,8 +156,9 @@ def fields_in_common(request: AnswerRequest, other: type[AnswerRequest]) -> dict
     return {n: getattr(request, n) for n in request.model_fields_set if n in other.model_fields}
 
 
-def parse(model: type[M], body: bytes) -> M:
-    """Parse a request. Raises Invalid, or BadField with the name of the wrong field."""
+def parse(model: type[M], body: bytes, *, with_tools: bool = False) -> M:
+    """Parse a request. `with_tools`: as in `inert_fields.remove`. Raises Invalid, or BadField with
+    the name of the wrong field."""
     try:
         given = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -165,7 +166,7 @@ def parse(model: type[M], body: bytes) -> M:
     if not isinstance(given, dict):
         raise Invalid("The body must be a JSON object.")
     try:
-        known = inert_fields.remove(given)
+        known = inert_fields.remove(given, with_tools=with_tools)
         request = model.model_validate(known.fields)
     except ValidationError as error:
         param, message = first_fault(error)

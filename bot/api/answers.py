@@ -52,6 +52,8 @@ class Answers:
                 raise BadField("stream", "Answers here are not streamed; omit 'stream'.")
             if request.choices > 1:
                 raise BadField("n", "Answers here are one or two, as a comparison asks; omit 'n'.")
+            if ask.tools is not None or ask.after:
+                raise BadField("tools", "Answers here call no tools; use /v1/chat/completions.")
             if request.logprobs:
                 raise BadField("logprobs", "Answers here have no log probabilities.")
             service = self._service

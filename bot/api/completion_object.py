@@ -11,6 +11,7 @@ from bot.answering.several import Choice, WholeAnswer
 from bot.api.answer_sources import grounds_as_json
 from bot.api.completion_request import ChatRequest
 from bot.api.problems import Problem
+from bot.api.tool_fields import calls_as_json
 
 
 class Chunks:
@@ -71,11 +72,16 @@ class Chunks:
                 return self._last(choice.index, ended)
 
     def _first(self, index: int, started: Started) -> bytes:
-        delta = {"role": "assistant", "content": ""}
+        delta = {"role": "assistant", "content": None if self._request.tools else ""}
         return self._chunk([_choice(index, delta=delta)], understudy=about(started))
 
     def _last(self, index: int, ended: Ended) -> bytes:
-        return self._chunk([_choice(index, delta={}, finish_reason=ended.finish_reason)])
+        last = self._chunk([_choice(index, delta={}, finish_reason=ended.finish_reason)])
+        if not ended.tool_calls:
+            return last
+        calls = enumerate(calls_as_json(ended.tool_calls))
+        delta = {"tool_calls": [{"index": number, **call} for number, call in calls]}
+        return self._chunk([_choice(index, delta=delta)]) + last
 
     def error(self, problem: Problem) -> bytes:
         """The last event of an interrupted answer; no `[DONE]` follows."""
@@ -110,10 +116,12 @@ def whole(request: ChatRequest, answers: Sequence[WholeAnswer]) -> dict[str, Any
 
 def _message(request: ChatRequest, answer: WholeAnswer) -> dict[str, Any]:
     refused = is_refusal(request.as_json, answer.started)
+    calls = calls_as_json(answer.ended.tool_calls)
     return {
         "role": "assistant",
-        "content": None if refused else answer.text,
+        "content": None if refused or (calls and not answer.text) else answer.text,
         "refusal": answer.text if refused else None,
+        **({"tool_calls": calls} if calls else {}),
     }
 
 

@@ -7,7 +7,13 @@ from pydantic import BeforeValidator, Field
 
 from bot.api.answer_request import SampledRequest, StrictModel, Word
 from bot.api.problems import BadField
+from bot.api.tool_fields import CallId, MessageCall, Tool, ToolChoice
 from data.conversations.conversations import Message
+
+LAST = (
+    "The last message must have the role 'user', or be what a tool returned, if the chat template "
+    "of the base model has a place for that."
+)
 
 
 class TextPart(StrictModel):
@@ -29,15 +35,32 @@ def _joined(content: Any) -> Any:
 
 
 class ChatMessage(StrictModel):
-    role: Literal["system", "developer", "user", "assistant"]
+    role: Literal["system", "developer", "user", "assistant", "tool"]
     content: Annotated[str, BeforeValidator(_joined)]
     name: Word | None = Field(default=None, description="Accepted and not used; see `user`.")
+    tool_calls: Annotated[list[MessageCall], Field(max_length=128)] | None = Field(
+        default=None, description="The calls in an earlier answer."
+    )
+    tool_call_id: CallId | None = Field(
+        default=None, description="In a `tool` message: the call whose result it is."
+    )
+
+    @property
+    def as_history(self) -> Message:
+        role: Literal["user", "assistant"] = "user" if self.role == "user" else "assistant"
+        calls = tuple(call.model_dump() for call in self.tool_calls or ())
+        return Message(role, self.content, calls, self.tool_call_id or "")
+
+    @property
+    def says_something(self) -> bool:
+        return bool(self.content.strip() or self.tool_calls or self.role == "tool")
 
 
 class ChatRequest(SampledRequest):
     messages: Annotated[list[ChatMessage], Field(min_length=1)] = Field(
-        description="Each has a `role` (`system`, `developer`, `user` or `assistant`) and a "
-        "`content` (text, or parts of type `text`). The last one must be the user's."
+        description="Each has a `role` (`system`, `developer`, `user`, `assistant` or `tool`) and "
+        "a `content` (text, or parts of type `text`). The last one must be the user's, or what a "
+        "tool returned."
     )
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="The same as `max_tokens`. If both are given, this one applies."
@@ -48,6 +71,17 @@ class ChatRequest(SampledRequest):
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = Field(
         default=None, description="And of so many of the likeliest tokens in its place."
     )
+    tools: Annotated[list[Tool], Field(max_length=128)] | None = Field(
+        default=None, description="Functions that the model may call, or must."
+    )
+    tool_choice: ToolChoice | None = Field(
+        default=None,
+        description="`none`, `required`, or a function by its name. `auto`, the default with "
+        "`tools`, needs `[serving] tool_call_parser`.",
+    )
+    parallel_tool_calls: bool | None = Field(
+        default=None, description="`false`: at most one call. Only if calls are demanded."
+    )
 
 
 @dataclass(frozen=True)
@@ -57,22 +91,37 @@ class CompletionQuestion:
     text: str
     history: tuple[Message, ...]
     system: str | None  # None: the domain's system prompt
+    after: tuple[Message, ...] = ()  # calls of tools for the question, and what they returned
 
 
 def question(request: ChatRequest) -> CompletionQuestion:
-    """Take the last message as the question and the earlier ones as history. Raises BadField."""
-    *earlier, last = request.messages
-    if last.role != "user":
-        raise BadField("messages", "The last message must have the role 'user'.")
+    """Take the last message of the user as the question and the earlier ones as history. Only
+    calls of tools and their results may follow it. Raises BadField."""
+    roles = [m.role for m in request.messages]
+    if roles[-1] not in ("user", "tool") or "user" not in roles:
+        raise BadField("messages", LAST)
+    at = len(roles) - 1 - roles[::-1].index("user")
+    earlier, last, after = request.messages[:at], request.messages[at], request.messages[at + 1 :]
     if not last.content.strip():
         raise BadField("messages", "The last message is empty.")
+    for number, message in enumerate(request.messages):
+        if message.role == "tool" and message.tool_call_id is None:
+            where = f"messages.{number}.tool_call_id"
+            raise BadField(where, f"'{where}' is missing: the call whose result this is.")
+    if not all(m.role == "tool" or m.tool_calls for m in after):
+        raise BadField("messages", LAST)
     system = [m.content for m in earlier if m.role in ("system", "developer")]
     history = tuple(
-        Message("user" if m.role == "user" else "assistant", m.content)
+        m.as_history
         for m in earlier
-        if m.role in ("user", "assistant") and m.content.strip()
+        if m.role in ("user", "assistant", "tool") and m.says_something
     )
-    return CompletionQuestion(last.content, history, "\n\n".join(system) if system else None)
+    return CompletionQuestion(
+        last.content,
+        history,
+        "\n\n".join(system) if system else None,
+        tuple(m.as_history for m in after),
+    )
 
 
 def sampling(request: ChatRequest, context_tokens: int) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from bot.answering.several import WholeAnswer
 from bot.api import answer_request, auth, chat_programs, completion_request, models, relay
 from bot.api.completion_object import Chunks, whole
 from bot.api.completion_request import ChatRequest
+from bot.api.problems import BadField
+from bot.api.tool_fields import tools_of
 from bot.service import Service
 from data.conversations.conversations import new_reply_id
 from data.domains import Domain
@@ -78,8 +80,10 @@ class Completions:
     async def understand(self, headers: Headers, receive: Receive) -> tuple[ChatRequest, Ask]:
         """The parsed request and its question."""
 
+        with_tools = self._service.chat.takes_tool_messages
+
         def parse(body: bytes) -> tuple[ChatRequest, ChatRequest]:
-            request = answer_request.parse(ChatRequest, body)
+            request = answer_request.parse(ChatRequest, body, with_tools=with_tools)
             return request, request
 
         return await understand(self._service, headers, receive, parse)
@@ -137,7 +141,18 @@ async def understand(
     question = completion_request.question(request)
     person = auth.person(key, request.user or chat_programs.user(headers))
     reply_id = new_reply_id()
-    context_tokens = service.settings.serving.max_model_len
+    serving = service.settings.serving
+    tools = tools_of(
+        request.tools,
+        request.tool_choice,
+        parallel=request.parallel_tool_calls is not False,
+        has_parser=bool(serving.tool_call_parser),
+    )
+    sampling = completion_request.sampling(request, serving.max_model_len)
+    if tools is not None:
+        if request.as_json:
+            raise BadField("response_format", "Give either 'tools' or 'response_format'.")
+        sampling |= tools.sampling
     return given, Ask(
         person=person,
         thread=f"{person}/{reply_id}",  # callers send the whole conversation every time
@@ -147,7 +162,9 @@ async def understand(
         history=question.history,
         repetitions=True,  # what a caller sends is sent on unchanged
         system=question.system,
-        sampling=completion_request.sampling(request, context_tokens),
+        sampling=sampling,
+        tools=tools,
+        after=question.after,
         references=request.understudy.references,
         store=request.store,
         task=chat_programs.task(request.messages, headers),

@@ -25,14 +25,13 @@ INERT: Mapping[str, Sequence[Any]] = {
     "max_completion_tokens": (-1,),
     "modalities": (["text"],),
     "moderation": (ANY,),
-    "parallel_tool_calls": (ANY,),
     "prediction": (ANY,),  # makes an answer faster, and no different
     "prompt_cache_key": (ANY,),
     "prompt_cache_retention": (ANY,),
     "reasoning_effort": ("none", "medium"),
     "safety_identifier": (ANY,),
     "service_tier": (ANY,),
-    "tool_choice": ("none", "auto"),
+    "tool_choice": ("none",),
     "tools": ([],),
     "verbosity": ("medium",),
     "web_search_options": (),
@@ -107,6 +106,7 @@ IN_MESSAGES: Mapping[str, Sequence[Any]] = {
     "type": ("message",),
 }
 OF_TOOLS = ("tool", "function")  # roles of messages that carry what a tool returned
+READ = ("tool_calls", "tool_call_id")  # where the base has a place for them
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,9 @@ class WithoutInert:
     ignored: tuple[str, ...]
 
 
-def remove(given: Mapping[str, Any]) -> WithoutInert:
-    """Take the inert fields, and those that are null, out of a request and its messages."""
+def remove(given: Mapping[str, Any], *, with_tools: bool = False) -> WithoutInert:
+    """Take the inert fields, and those that are null, out of a request and its messages.
+    `with_tools`: the base model reads calls of tools and their results in the messages."""
     ignored: set[str] = set()
     fields = _without(given, INERT, ignored.add)
     if fields.get("tool_choice", given.get("tool_choice")) == "none" and "tools" in fields:
@@ -127,19 +128,21 @@ def remove(given: Mapping[str, Any]) -> WithoutInert:
     if fields.get("metadata"):
         ignored.add("metadata")
     if isinstance(messages := fields.get("messages"), list):
-        fields["messages"] = [_message(m, ignored) for m in messages]
+        fields["messages"] = [_message(m, ignored, with_tools) for m in messages]
     return WithoutInert(fields, tuple(sorted(ignored)))
 
 
-def _message(message: Any, ignored: set[str]) -> Any:
-    """A message without its inert fields. What tools were asked and returned is left out, because
-    the layout of a prompt has no place for it: such messages become empty."""
+def _message(message: Any, ignored: set[str], with_tools: bool) -> Any:
+    """A message without its inert fields. Where a prompt has no place for what tools were asked and
+    returned, it is left out: such messages become empty."""
     if not isinstance(message, dict):
         return message
-    if message.get("role") in OF_TOOLS:
+    role = message.get("role")
+    if role in OF_TOOLS and not (with_tools and role == "tool"):
         ignored.add("messages.tool")
         return {"role": "assistant", "content": ""}
-    fields = _without(message, IN_MESSAGES, lambda name: ignored.add(f"messages.{name}"))
+    inert = {n: v for n, v in IN_MESSAGES.items() if not (with_tools and n in READ)}
+    fields = _without(message, inert, lambda name: ignored.add(f"messages.{name}"))
     if fields.get("role") == "assistant":
         refusal = fields.pop("refusal", None)
         fields.setdefault("content", refusal if isinstance(refusal, str) else "")

@@ -6,4 +6,5 @@
 - `digest`: what a base model consists of, and whether an adapter belongs to it
 - `folders`: where base models are kept, and what is recorded beside each one
 - `language_fit`: whether a base suits the language of a domain's pairs, by its tokenizer
+- `tool_template`: whether the chat template of a base has a place for calls of tools
 """

@@ -8,7 +8,7 @@ narrow, because it is counted; the words are in `messages`.
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from sqlite_utils import Database
 
@@ -36,6 +36,8 @@ class Conversation:
 class Message:
     role: Literal["user", "assistant"]
     text: str
+    calls: tuple[dict[str, Any], ...] = ()  # of tools, as in OpenAI's API
+    call_id: str = ""  # the call whose result this is; a tool says it then
 
 
 @dataclass(frozen=True)

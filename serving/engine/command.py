@@ -68,6 +68,8 @@ def command(settings: Settings, build: EngineBuild, capacity: Capacity, port: in
     line += ["--max-model-len", str(serving.max_model_len), "--dtype", serving.dtype]
     line += ["--generation-config", "vllm"]  # requests set the sampling, not the model
     line += ["--structured-outputs-config", STRUCTURED_OUTPUTS]
+    if serving.tool_call_parser:
+        line += ["--enable-auto-tool-choice", "--tool-call-parser", serving.tool_call_parser]
     line += ["--shutdown-timeout", str(SHUTDOWN_S), "--disable-uvicorn-access-log"]
     if serving.quantization != "none":
         line += ["--quantization", serving.quantization]

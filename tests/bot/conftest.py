@@ -21,7 +21,7 @@ from bot import app
 from data import domains
 from data.adapters import placements, registry
 from data.adapters.registry import Adapter
-from data.config.settings import AnswersSettings, BotSettings, Settings
+from data.config.settings import AnswersSettings, BotSettings, ServingSettings, Settings
 from data.conversations import conversations
 from data.domains import Domain
 from data.people import keys
@@ -31,6 +31,7 @@ from tests.conftest import ALONE, free_port, wait_until
 from tests.data import given
 from tests.serving.fake_vllm import FakeVllm, running
 
+ENGINES = ServingSettings()
 LATER_US = 3600 * 1_000_000
 
 
@@ -133,13 +134,18 @@ def bot(tmp_path: Path, vllm: FakeVllm, bot_settings: dict[str, Any]) -> Iterato
 
 @contextlib.contextmanager
 def answering(
-    home: Path, vllm: FakeVllm, answers: AnswersSettings = ALONE, **bot_settings: Any
+    home: Path,
+    vllm: FakeVllm,
+    answers: AnswersSettings = ALONE,
+    engines: ServingSettings = ENGINES,
+    **bot_settings: Any,
 ) -> Iterator[Bot]:
     """The service over a new store. By default, adapters answer without a search."""
     settings = Settings(
         home=home,
         bot=BotSettings(port=free_port(), **({"engine_wait_s": 0} | bot_settings)),
         answers=answers,
+        serving=engines,
     )
     with Store(settings.store_path) as store:
         subject = Bot(settings, store, vllm)

@@ -43,6 +43,21 @@ def words(
     return [*events, {"model": model, "choices": [], "usage": counts}, DONE]
 
 
+def calls(model: str, *called: tuple[str, ...]) -> list[Event]:
+    """An answer that calls tools, as vLLM streams it with a parser. Each: a name, and the pieces of
+    its arguments."""
+    events: list[Event] = []
+    for index, (name, *pieces) in enumerate(called):
+        begun = {"index": index, "id": f"call-{index}", "type": "function"}
+        deltas = [begun | {"function": {"name": name, "arguments": ""}}]
+        deltas += [{"index": index, "function": {"arguments": piece}} for piece in pieces]
+        events += [
+            {"model": model, "choices": [{"index": 0, "delta": {"tool_calls": [delta]}}]}
+            for delta in deltas
+        ]
+    return [*events, *words(model, finish="tool_calls")[1:]]
+
+
 def whole(events: list[Event]) -> dict[str, Any]:
     """The same answer, for who does not want it as a stream."""
     chunks = [e for e in events if isinstance(e, dict)]

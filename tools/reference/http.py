@@ -243,7 +243,8 @@ def allowed(schema: dict[str, Any], schemas: dict[str, Any]) -> str:
     if "const" in schema:
         return code(str(schema["const"]))
     if "anyOf" in schema:
-        return " or ".join(allowed(option, schemas) for option in schema["anyOf"])
+        options = [option for option in schema["anyOf"] if option.get("type") != "null"]
+        return " or ".join(allowed(option, schemas) for option in options)
     kinds = {
         "string": "text",
         "boolean": "`true` or `false`",

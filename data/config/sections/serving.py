@@ -75,6 +75,14 @@ class ServingSettings(Section):
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
         default="bfloat16", description="The precision of the base model's weights."
     )
+    tool_call_parser: str = Field(
+        default="",
+        pattern=r"^[a-zA-Z0-9_.-]*$",
+        description="vLLM's parser for the calls of tools that this base writes, such as "
+        '`"hermes"` (`vllm serve --help` lists them). With it, callers may leave it to the model '
+        'whether to call a tool (`tool_choice: "auto"`); calls that they demand need none. For '
+        "engines that you run yourself, say here which one they use.",
+    )
     canary_agreement: float = Field(
         default=0.9,
         ge=0,

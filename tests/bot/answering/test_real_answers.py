@@ -1,7 +1,9 @@
 """The HTTP service over a real vLLM with the pocket base model and adapters of random weights."""
 
+import json
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import openai
 import pytest
@@ -113,3 +115,69 @@ def test_a_question_that_exceeds_the_context_is_refused(service: Service) -> Non
         service.ask(f"{DOMAIN}@base", "why " * 1_900)
 
     assert refused.value.code == "context_length_exceeded"
+
+
+CITY = {
+    "type": "object",
+    "properties": {"city": {"enum": ["Oslo", "Rome"]}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
+TOOLS: list[Any] = [
+    {"type": "function", "function": {"name": "weather", "parameters": CITY}},
+    {"type": "function", "function": {"name": "clock"}},
+]
+THE_WEATHER = {"type": "function", "function": {"name": "weather"}}
+
+
+@pytest.mark.parametrize("choice", [THE_WEATHER, "required"], ids=["named", "required"])
+def test_a_call_that_is_demanded_has_valid_arguments(service: Service, choice: Any) -> None:
+    answer = service.openai().chat.completions.create(
+        model=service.adapters[0].name,
+        messages=[{"role": "user", "content": "How warm is it in Oslo?"}],
+        tools=TOOLS,
+        tool_choice=choice,
+        parallel_tool_calls=False,
+        max_tokens=100,
+    )
+
+    (call,) = answer.choices[0].message.tool_calls or ()
+    assert answer.choices[0].finish_reason == "tool_calls"
+    assert call.type == "function"
+    arguments = json.loads(call.function.arguments)
+    if call.function.name == "weather":
+        assert arguments["city"] in ("Oslo", "Rome")
+    else:
+        assert (call.function.name, arguments) == ("clock", {})
+
+
+def test_a_response_and_a_completion_follow_a_schema(service: Service) -> None:
+    name, client = service.adapters[0].name, service.openai()
+    form: Any = {"type": "json_schema", "name": "place", "schema": CITY}
+    wanted = {"type": "json_schema", "json_schema": {"name": "place", "schema": CITY}}
+
+    response = client.responses.create(model=name, input="Where is it?", text={"format": form})
+    completion = client.completions.create(
+        model=name, prompt="Where is it?", extra_body={"response_format": wanted}
+    )
+
+    for text in (response.output_text, completion.choices[0].text):
+        assert json.loads(text)["city"] in ("Oslo", "Rome")
+
+
+def test_several_answers_differ_by_their_seeds(service: Service) -> None:
+    ask: Any = {
+        "model": service.adapters[0].name,
+        "messages": [{"role": "user", "content": "What is a run?"}],
+        "temperature": 1.5,
+        "seed": 1,
+    }
+    client = service.openai()
+
+    first, again = (client.chat.completions.create(**ask, n=3) for _ in range(2))
+
+    texts = [c.message.content for c in first.choices]
+    assert len(set(texts)) > 1
+    assert texts == [c.message.content for c in again.choices]
+    assert first.usage is not None
+    assert first.usage.completion_tokens > 3

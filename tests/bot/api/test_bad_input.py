@@ -44,7 +44,7 @@ BIG_SCHEMA = {
     ("change", "param"),
     [
         ({"n": 1_000_000_000}, "n"),
-        ({"n": 2}, "n"),
+        ({"n": 9}, "n"),
         ({"user": "u" * 1_000}, "user"),
         ({"user": 7}, "user"),
         ({"messages": []}, "messages"),

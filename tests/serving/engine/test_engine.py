@@ -363,6 +363,14 @@ def test_the_command_listens_on_loopback_with_the_given_capacity(settings):
     assert "--enable-lora --max-loras 5 --max-cpu-loras 32 --max-lora-rank 64" in line
     assert "--generation-config vllm" in line
     assert "--gpu-memory-utilization" not in line
+    assert "tool" not in line
+
+
+def test_a_parser_for_calls_of_tools_is_handed_to_the_engine(settings):
+    serving = settings.serving.model_copy(update={"tool_call_parser": "hermes"})
+    parsing = settings.model_copy(update={"serving": serving})
+    line = " ".join(command(parsing, CPU, Capacity(5, 32, 64), 8123))
+    assert "--enable-auto-tool-choice --tool-call-parser hermes" in line
 
 
 @pytest.mark.parametrize(
