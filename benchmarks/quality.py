@@ -26,7 +26,7 @@ import report
 
 from data import domains
 from data.config.settings import Settings
-from data.pairs import files
+from data.pair_files import files
 from data.pairs.pairs import Draft
 from data.quality import checker, token_counts
 from data.store.db import Store

@@ -42,7 +42,8 @@ from data import domains
 from data.config.settings import SearchSettings
 from data.conversations.conversations import Message
 from data.domains import Domain
-from data.pairs import files, golden, pairs
+from data.pair_files import importer
+from data.pairs import golden, pairs
 from data.pairs.pairs import Draft
 from data.search import domain_calibration, vectors
 from data.search.encoder import SHIPPED
@@ -126,7 +127,7 @@ def quality(folder: Path, encoder: str, tested: Path, only: str) -> dict[str, An
             with Store(folder / f"{method} {name}.db") as store:
                 with store.write() as db:
                     domain = domains.create(db, "domain")
-                files.import_file(store, domain, path)
+                importer.import_file(store, domain, path)
                 search = PairSearch(store, SearchSettings(encoder=method))
                 search.complete(domain)
                 asked = given or [

@@ -9,7 +9,8 @@ transaction. This package imports nothing else of the project.
 - `config`: the settings
 - `lora_limits`: which LoRA adapters vLLM can serve
 - `domains`: domains, the topics the bot answers, and the Slack channels bound to them
-- `pairs`: prompt-response pairs, their files and review, datasets and golden sets
+- `pairs`: prompt-response pairs, their review, datasets and golden sets
+- `pair_files`: reads pairs from files of many formats, and writes them
 - `quality`: checks pairs before training, and fixes what they find
 - `search`: finds the pairs that bear on a question
 - `conversations`: conversations, messages, replies

@@ -39,6 +39,7 @@ MAY_IMPORT: dict[str, str] = {
     "data.whole_folders": "data.store",
     "data.bases": "data.adapters data.config data.search data.store data.wheels",
     "data.pairs": "data.conversations data.domains data.people data.store data.visible_text",
+    "data.pair_files": "data.domains data.pairs data.store data.visible_text",
     "data.search": "data.config data.domains data.engine_http data.pairs data.store data.wheels "
     "data.whole_folders",
     "data.quality": "data.adapters data.bases data.config data.domains data.pairs data.processes "

@@ -13,7 +13,7 @@ import pytest
 
 from data.experiments.metrics import METRICS, RATING
 from data.lora_limits import COMMON_RANKS, RANKS, UNSERVED_MODULES
-from data.pairs.formats import FORMATS
+from data.pair_files.formats import FORMATS
 from data.pairs.review_status import STORED
 from data.people.roles import ROLES
 
@@ -130,7 +130,7 @@ RULES: dict[Rule, str] = {  # and the one module that states the fact
     question_texts: "data/pairs/question.py",
     axis_arithmetic: "data/runs/chart_axes.py",
     review_encoding: "data/pairs/review_status.py",
-    pair_formats: "data/pairs/rows.py",
+    pair_formats: "data/pair_files/formats.py",
     role_lists: "data/people/roles.py",
 }
 COPIES: list[tuple[Rule, str]] = [

@@ -13,6 +13,7 @@
 - `encoders`: `understudy encoder`: add encoders to the home folder, and list them
 - `feedback`: `understudy feedback`: raters, and the quarantine for their ratings
 - `follow`: shows the progress of a tuning run in the terminal
+- `import_report`: what `pairs import` says about a file
 - `init`: `understudy init`: writes a settings file and creates an empty store
 - `interruption`: Ctrl-C, and the signals that are treated like it
 - `keys`: `understudy keys`: API keys

@@ -9,22 +9,22 @@ import click
 
 from bot.cli import interruption, pair_quality, terminal
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
+from bot.cli.import_report import print_preview, print_report
 from bot.cli.verbs import registered
 from bot.commands import admin
 from data import domains
+from data.pair_files.formats import AUTO, FORMATS, WRITTEN
 from data.pairs import masked_words
 from data.pairs import pairs as store
 from data.pairs.contamination import Leak
-from data.pairs.formats import AUTO, FORMATS
 from data.store import audit
 from data.store.clock import iso
 from data.store.errors import Invalid, Unavailable, UnderstudyError
 
 if TYPE_CHECKING:
-    from data.pairs.files import ImportReport
+    from data.pair_files.importer import ImportReport
     from data.search.search import Reference
 
-MAX_BAD_ROWS = 10  # printed after an import
 ENCODED_AT_IMPORT = 2_000  # pairs in a domain; they take about 20 seconds of a core
 
 
@@ -49,21 +49,112 @@ pairs.add_command(pair_quality.allow)
     help="The format of FILE; auto detects it.",
 )
 @click.option("--pending", is_flag=True, help="Leave the pairs for a reviewer to approve.")
+@click.option(
+    "--map",
+    "mapping",
+    multiple=True,
+    metavar="PART=COLUMN,...",
+    help="What a column holds, such as question=Frage,answer=Antwort; ignore=COLUMN leaves it out.",
+)
+@click.option("--name", default="", help="A name for the import; by default that of FILE.")
+@click.option("--preview", is_flag=True, help="Show what would be imported, and change nothing.")
 @json_option
 @pass_app
-def import_(app: App, domain: str, file: Path, format_: str, pending: bool, as_json: bool) -> None:
-    """Import pairs from FILE: JSONL prompt/response, OpenAI chat messages, or CSV.
+def import_(
+    app: App,
+    domain: str,
+    file: Path,
+    format_: str,
+    pending: bool,
+    mapping: tuple[str, ...],
+    name: str,
+    preview: bool,
+    as_json: bool,
+) -> None:
+    """Import pairs from FILE: JSON, JSON Lines, chat messages, preference data, or a CSV table.
 
-    Valid rows are imported; the others are reported with their line numbers. Importing a file
-    again adds nothing.
+    Columns are recognised by their names, in several languages. Valid rows are imported; the
+    others are reported with their line numbers, and columns that are not used are named. Importing
+    a file again adds nothing.
     """
+    from data.pair_files import columns, importer
+
     subject = domains.get(app.store.db, domain)
     status: store.Status = "pending" if pending else "approved"
-    report = _import(app, subject, file, "pairs import", as_json, format=format_, status=status)
+    given = columns.parse(mapping)
+    if preview:
+        found = importer.preview_file(
+            app.store, subject, file, format=format_, status=status, columns=given
+        )
+        return print_json(found) if as_json else print_preview(subject.name, file, found)
+    report = _import(
+        app,
+        subject,
+        file,
+        "pairs import",
+        as_json,
+        format=format_,
+        status=status,
+        columns=given,
+        name=name,
+    )
     hint = f"To train on them: `understudy tune {subject.name}`." if not pending else ""
     if report.added and not pending and not as_json:
         _make_searchable(app, subject)
-    _print_import(subject, file, report, as_json, hint)
+    return _print_import(subject, file, report, as_json, hint)
+
+
+@pairs.command("imports")
+@click.argument("domain")
+@json_option
+@pass_app
+def list_imports(app: App, domain: str, as_json: bool) -> None:
+    """List the imports of DOMAIN, newest first, with what is left of each."""
+    from data.pairs import imports
+
+    db = app.store.db
+    found = imports.list_imports(db, domains.get(db, domain))
+    if as_json:
+        return print_json(found)
+    lines = [
+        (
+            one.batch.id,
+            one.batch.name,
+            iso(one.batch.created_at),
+            one.batch.author,
+            sum(one.pairs.values()),
+            one.rated_answers,
+            iso(one.batch.undone_at) if one.batch.undone_at else "",
+        )
+        for one in found
+    ]
+    headers = ("import", "name", "at", "by", "pairs", "rated", "undone")
+    return print_table(headers, lines, "There are no imports yet.")
+
+
+@pairs.command()
+@click.argument("number", type=int, metavar="IMPORT")
+@pass_app
+def undo(app: App, number: int) -> None:
+    """Take back everything that IMPORT brought; its number is shown by `pairs imports`.
+
+    Pairs that an adapter was trained on, or that an answer rests on, are rejected and stay stored.
+    The others are deleted. Importing the file again brings them back.
+    """
+    from data.pairs import imports
+
+    with app.store.write() as db:
+        found = imports.begin_undo(db, number, app.actor)
+        audit.record(db, app.actor, "pairs undo", domains.by_id(db, found.domain_id).name,
+                     **{"import": number})  # fmt: skip
+    count = 0
+    while True:
+        with app.store.write() as db:
+            done = imports.undo_step(db, number)
+        if not done:
+            break
+        count += done
+    terminal.echo(f"Import {number} ({found.name}) is undone: {count} pairs were taken back.")
 
 
 @pairs.command()
@@ -72,10 +163,10 @@ def import_(app: App, domain: str, file: Path, format_: str, pending: bool, as_j
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(tuple(FORMATS)),
-    default="jsonl",
+    type=click.Choice((AUTO, *WRITTEN)),
+    default=AUTO,
     show_default=True,
-    help="The format of FILE.",
+    help="The format of FILE; auto goes by the name: .csv is CSV, any other JSON Lines.",
 )
 @click.option(
     "--status",
@@ -87,7 +178,7 @@ def import_(app: App, domain: str, file: Path, format_: str, pending: bool, as_j
 @pass_app
 def export(app: App, domain: str, file: Path, format_: str, status: store.Status) -> None:
     """Export the pairs of DOMAIN to FILE."""
-    from data.pairs import files as pairs_files
+    from data.pair_files import files as pairs_files
 
     db = app.store.db
     wanted = None if str(status) == "all" else status
@@ -100,6 +191,7 @@ def export(app: App, domain: str, file: Path, format_: str, status: store.Status
 @click.option(
     "--status", type=click.Choice(store.STATUSES), help="List only pairs with this status."
 )
+@click.option("--import", "batch", type=int, help="List only pairs of this import.")
 @click.option(
     "--limit",
     type=click.IntRange(1),
@@ -109,10 +201,18 @@ def export(app: App, domain: str, file: Path, format_: str, status: store.Status
 )
 @json_option
 @pass_app
-def list_(app: App, domain: str, status: store.Status | None, limit: int, as_json: bool) -> None:
+def list_(
+    app: App,
+    domain: str,
+    status: store.Status | None,
+    batch: int | None,
+    limit: int,
+    as_json: bool,
+) -> None:
     """List the pairs of DOMAIN, oldest first."""
     db = app.store.db
-    found = store.list_pairs(db, domains.get(db, domain), status, limit)
+    subject = domains.get(db, domain)
+    found = store.list_pairs(db, subject, status, limit, import_id=batch)
     if as_json:
         return print_json(found)
     lines = [(p.id, p.status, p.split, p.source, p.prompt, p.response) for p in found]
@@ -208,7 +308,7 @@ def python_docs(app: App, file: Path) -> None:
 
     Use these thousands of real pairs for tests with a large domain.
     """
-    from data.pairs import files as formats
+    from data.pair_files import files as formats
     from tools import python_docs as source
 
     terminal.echo(f"Wrote {formats.write(source.build(), file, 'jsonl')} pairs to {file}.")
@@ -311,19 +411,19 @@ def _import(
     an error, say what was saved."""
     from rich.progress import Progress
 
-    from data.pairs import files
+    from data.pair_files import importer
 
-    saved = files.ImportReport(0, 0, (), 0, complete=False)
+    saved = importer.ImportReport(0, 0, (), 0, complete=False)
     with Progress(transient=True, disable=quiet) as bar, interruption.noticed() as stop:
         task = bar.add_task(f"Reading {file.name}", total=file.stat().st_size)
 
-        def show(read: int, committed: files.ImportReport) -> None:
+        def show(read: int, committed: importer.ImportReport) -> None:
             nonlocal saved
             saved = committed
             bar.update(task, completed=read)
 
         try:
-            report = saved = files.import_file(
+            report = saved = importer.import_file(
                 app.store,
                 subject,
                 file,
@@ -349,9 +449,12 @@ def _import(
 
 
 def _record(app: App, subject: domains.Domain, action: str, report: "ImportReport") -> None:
-    if report.added:
+    if report.batch is not None:
+        detail = {"added": report.added, "import": report.batch}
+        if report.rated_answers:
+            detail["rated_answers"] = report.rated_answers
         with app.store.write() as db:
-            audit.record(db, app.actor, action, subject.name, added=report.added)
+            audit.record(db, app.actor, action, subject.name, **detail)
 
 
 def _saved(report: "ImportReport", file: Path) -> str:
@@ -395,16 +498,9 @@ def _print_import(
     if as_json:
         print_json(report)
     else:
-        if not (report.added or report.duplicates or report.bad_total):
+        if not (report.rows or report.rated_answers):
             raise Invalid(f"{file} has no rows.")
-        terminal.echo(
-            f"Added to {subject.name}: {report.added}. Already present: {report.duplicates}. "
-            f"Invalid rows: {report.bad_total}."
-        )
-        for bad in report.bad[:MAX_BAD_ROWS]:
-            terminal.echo(f"  {file.name}:{bad.line}: {bad.reason}", err=True)
-        if report.bad_total > MAX_BAD_ROWS:
-            terminal.echo(f"  … and {report.bad_total - MAX_BAD_ROWS} more", err=True)
+        print_report(subject.name, file, report)
         if report.added and hint:
             terminal.echo(hint)
     if report.bad_total:

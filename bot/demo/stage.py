@@ -24,7 +24,8 @@ from data.adapters.registry import Adapter
 from data.bases.catalogue import CATALOGUE
 from data.config.settings import FILE_NAME, Settings, load
 from data.domains import Domain
-from data.pairs import files, pairs
+from data.pair_files import importer
+from data.pairs import pairs
 from data.people import keys
 from data.people.roles import Role
 from data.runs import runs
@@ -125,7 +126,7 @@ def prepare(
     _add_base(settings, file, base)
     store = Store(settings.store_path)
     domain = _domain(store)
-    report = files.import_file(store, domain, EXAMPLE / "pairs.jsonl", status="approved")
+    report = importer.import_file(store, domain, EXAMPLE / "pairs.jsonl", status="approved")
     if report.bad_total:
         raise UnderstudyError(f"The demo domain has {report.bad_total} invalid rows.")
     approved = len({p.fact for p in pairs.list_pairs(store.db, domain, "approved")})

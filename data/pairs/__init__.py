@@ -1,11 +1,11 @@
-"""Pairs, the questions and answers that a bot learns from: files, review, datasets, golden sets.
+"""Pairs, the questions and answers that a bot learns from: review, datasets, golden sets.
 
 - `contamination`: keeps golden questions out of training
 - `current_answers`: which answer counts now, where a newer one replaces older ones
 - `datasets`: frozen datasets with train, validation, probe and golden splits
 - `fact_links`: links a pending pair to the fact that a reviewer confirms
-- `files`: imports and exports JSON Lines, OpenAI chat messages and CSV
-- `formats`: the file formats of pairs, one entry each
+- `imports`: what one file brought, which can be undone together
+- `judged_answers`: rated answers from files, for preference tuning
 - `golden`: golden questions, which are used for evaluation only
 - `masked_words`: the private words that were masked in a pair that waits for review
 - `pairs`: a prompt and its response, its author and its status
@@ -16,5 +16,4 @@
 - `reply_sources`: the pairs that an answer rests on
 - `review_queue`: the queue of pending pairs, shared by several reviewers
 - `review_status`: the status of a pair, and who or what gave it
-- `rows`: parses one row of an imported file into a pair, or explains what is wrong with it
 """

@@ -2,10 +2,12 @@
 
 The words of a pair never change. An edit adds a new pair and rejects the old one, so a dataset that
 names a pair always means the same words. Two pairs with the same fingerprint are the same pair. The
-fingerprint is computed from normalised text, so case, spacing and Unicode form do not matter.
+fingerprint covers the words exactly, with their case and their spacing: `cp -r` is not `cp -R`, and
+indented YAML is not the same without its indentation.
 """
 
 import hashlib
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,13 +20,15 @@ from data.domains import Domain
 from data.store.clock import now_us
 from data.store.db import Row, changed, row, rows, value
 from data.store.errors import Conflict, Invalid, NotFound
-from data.visible_text import marked
+from data.visible_text import SHOWN, marked
 
 Status = Literal["pending", "approved", "rejected", "quarantined"]
 Split = Literal["auto", "train", "validation", "golden"]
 STATUSES = ("pending", "approved", "rejected", "quarantined")
 SPLITS = ("auto", "train", "validation", "golden")
 MAX_CHARS = 32_000  # of a prompt or a response
+LEADING_LINES = re.compile(r"^(?:[^\S\n]*\n)+")
+INDENTED = ("  ", "\t")
 
 SELECT = """
 SELECT id, domain_id, prompt, response, system, turns, fact, split, source, source_ref, author,
@@ -51,6 +55,7 @@ class Draft:
     turns: tuple[Turn, ...] = ()
     fact: str = ""
     split: Split = "auto"
+    status: Status | None = None  # what its file says; None: what `add` is told
 
 
 @dataclass(frozen=True)
@@ -71,15 +76,20 @@ class Pair:
     created_at: int
     reviewed_by: str = ""
     review_reason: str = ""  # of a rejection, in the reviewer's words
-    import_id: int | None = None  # the first pair of its import; None: it came alone
+    import_id: int | None = None  # None: it came alone
 
 
 @dataclass
 class PairsAdded:
-    """The result of adding drafts: the ids of new pairs, and the number of duplicates."""
+    """The result of adding drafts: the ids of new pairs, and the pairs that were there already."""
 
     ids: list[int] = field(default_factory=list)
-    duplicates: int = 0
+    known: list[tuple[int, Status, int | None]] = field(default_factory=list)
+    """Id, status and import of each pair that was there already."""
+
+    @property
+    def duplicates(self) -> int:
+        return len(self.known)
 
 
 def normalise(text: str) -> str:
@@ -89,28 +99,47 @@ def normalise(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
+def tidy(text: str) -> str:
+    """A text without the blank lines around it. A first line that is indented stays so where more
+    lines follow: the text may be code or YAML."""
+    text = LEADING_LINES.sub("", text.rstrip())
+    return text if "\n" in text and text.startswith(INDENTED) else text.lstrip()
+
+
+def is_blank(text: str) -> bool:
+    """Whether a text shows nothing: white space and characters without any appearance."""
+    return not text.strip() or (not text.isascii() and not SHOWN.sub("", text).strip())
+
+
 def fingerprint(draft: Draft) -> str:
-    """sha256 over the normalised words of the pair, each part length-prefixed."""
+    """sha256 over the words of the pair, each part length-prefixed. The Unicode form (NFC) and
+    white space around a part do not matter."""
     parts = [draft.system, *(f"{t.role}:{t.content}" for t in draft.turns)]
     digest = hashlib.sha256()
     for part in [*parts, draft.prompt, draft.response]:
-        words = normalise(part).encode("utf-8", "surrogatepass")
+        text = tidy(part) if part.isascii() else unicodedata.normalize("NFC", tidy(part))
+        words = text.encode("utf-8", "surrogatepass")
         digest.update(len(words).to_bytes(8, "big") + words)
     return digest.hexdigest()
 
 
 def check(draft: Draft) -> None:
     """Raises Invalid with the reason if a draft cannot be a pair."""
+    check_words(draft)
+    if draft.split not in SPLITS:
+        raise Invalid(f"split is {draft.split!r}; it can be {', '.join(SPLITS)}")
+
+
+def check_words(draft: Draft) -> None:
+    """Raises Invalid with the reason if no question and answer can have these words."""
     for name, text in (("prompt", draft.prompt), ("response", draft.response)):
-        if not text.strip():
+        if is_blank(text):
             raise Invalid(f"the {name} is empty")
         if len(text) > MAX_CHARS:
             raise Invalid(f"the {name} has {len(text):,} characters; at most {MAX_CHARS:,} fit")
     for text in (draft.prompt, draft.response, draft.system, *(t.content for t in draft.turns)):
         if "\x00" in text or not encodable(text):
             raise Invalid("the text has characters that are not valid Unicode text")
-    if draft.split not in SPLITS:
-        raise Invalid(f"split is {draft.split!r}; it can be {', '.join(SPLITS)}")
 
 
 def add(
@@ -126,14 +155,16 @@ def add(
 ) -> PairsAdded:
     """Add the drafts that do not exist yet, inside the caller's transaction.
 
-    A draft whose words already exist in the domain counts as a duplicate and changes nothing.
+    A draft whose words already exist in the domain counts as a duplicate and changes nothing. The
+    status is that of the draft, or else `status`.
     `import_id` marks pairs that came together; their drafts went through `naming_facts` already.
     Raises Invalid for the first draft that cannot be a pair."""
     result = PairsAdded()
     for each in drafts:
         check(each)
-    stored = [_marked(each) for each in drafts]
+    stored = [marked_draft(each) for each in drafts]
     for draft in stored if import_id is not None else naming_facts(db, domain, stored):
+        digest = fingerprint(draft)
         cursor = db.execute(
             "INSERT INTO pairs (domain_id, prompt, response, system, turns, fact, split, source, "
             "source_ref, author, status, fingerprint, created_at, import_id, prompt_digest) "
@@ -141,17 +172,17 @@ def add(
             "ON CONFLICT (domain_id, fingerprint) DO NOTHING",
             [
                 domain.id,
-                draft.prompt.strip(),
-                draft.response.strip(),
-                draft.system.strip(),
-                _turns_json(draft),
+                draft.prompt,
+                draft.response,
+                draft.system,
+                turns_json(draft),
                 draft.fact or fact_of(draft.response),
                 draft.split,
                 source,
                 source_ref,
                 author,
-                status,
-                fingerprint(draft),
+                draft.status or status,
+                digest,
                 now_us(),
                 import_id,
                 prompt_digest(draft.prompt),
@@ -160,13 +191,9 @@ def add(
         if cursor.rowcount == 1 and cursor.lastrowid is not None:
             result.ids.append(cursor.lastrowid)
         else:
-            result.duplicates += 1
+            sql = "SELECT id, status, import_id FROM pairs WHERE domain_id = ? AND fingerprint = ?"
+            result.known += db.execute(sql, [domain.id, digest]).fetchall()
     return result
-
-
-def next_import(db: Database) -> int:
-    """The id of an import that begins now: that of the next pair."""
-    return int(value(db, "SELECT 1 + coalesce(max(id), 0) FROM pairs"))
 
 
 def prompt_digest(prompt: str) -> int:
@@ -206,12 +233,12 @@ def naming_facts(db: Database, domain: Domain, drafts: Sequence[Draft]) -> list[
         return list(drafts)
 
     def fact_named(draft: Draft) -> str:
-        return draft.fact or known.get((normalise(draft.prompt), _turns_json(draft)), "")
+        return draft.fact or known.get((normalise(draft.prompt), turns_json(draft)), "")
 
     return [replace(draft, fact=fact_named(draft)) for draft in drafts]
 
 
-def _turns_json(draft: Draft) -> str:
+def turns_json(draft: Draft) -> str:
     return orjson.dumps([[t.role, t.content] for t in draft.turns]).decode()
 
 
@@ -229,6 +256,7 @@ def list_pairs(
     status: Status | None = None,
     limit: int | None = None,
     source: str | None = None,
+    import_id: int | None = None,
 ) -> list[Pair]:
     """The domain's pairs by id (age)."""
     sql, params = SELECT + "WHERE domain_id = ? AND forgotten_at IS NULL", [domain.id]
@@ -237,6 +265,8 @@ def list_pairs(
         sql, given = sql + " AND status = ?", [*given, status]
     if source is not None:
         sql, given = sql + " AND source = ?", [*given, source]
+    if import_id is not None:
+        sql, given = sql + " AND import_id = ?", [*given, import_id]
     return [_pair(r) for r in rows(db, sql + " ORDER BY id LIMIT ?", [*given, limit or -1])]
 
 
@@ -249,43 +279,48 @@ def counts(db: Database, domain: Domain) -> dict[str, int]:
     return dict.fromkeys(STATUSES, 0) | found
 
 
-def _marked(draft: Draft) -> Draft:
+def marked_draft(draft: Draft) -> Draft:
     """The draft as it is stored: control characters cannot change what a reviewer sees."""
     turns = tuple(replace(turn, content=marked(turn.content)) for turn in draft.turns)
-    prompt, response, system = map(marked, (draft.prompt, draft.response, draft.system))
+    words = (draft.prompt, draft.response, draft.system)
+    prompt, response, system = (tidy(marked(text)) for text in words)
     return replace(draft, prompt=prompt, response=response, system=system, turns=turns)
+
+
+def fingerprint_stored(draft: Draft) -> str:
+    """The fingerprint of the pair that a draft becomes."""
+    return fingerprint(marked_draft(draft))
+
+
+def find_fingerprints(db: Database, domain: Domain, digests: Iterable[str]) -> dict[str, Status]:
+    """The pairs of a domain that have these fingerprints: fingerprint -> status."""
+    found = db.execute(
+        "SELECT fingerprint, status FROM pairs WHERE domain_id = ? "
+        "AND fingerprint IN (SELECT value FROM json_each(?))",
+        [domain.id, orjson.dumps(list(digests)).decode()],
+    )
+    return dict(found.fetchall())
 
 
 def find_same_words(db: Database, domain_id: int, draft: Draft) -> Pair | None:
     """The pair of the domain with the same words, or None."""
-    draft = _marked(draft)
+    draft = marked_draft(draft)
     sql = SELECT + "WHERE domain_id = ? AND fingerprint = ?"
     found = row(db, sql, [domain_id, fingerprint(draft)])
     return None if found is None else _pair(found)
 
 
-def update_spelling(db: Database, pair_id: int, draft: Draft) -> None:
-    """Change case and spacing of a pair that is in no dataset. Raises Conflict otherwise."""
-    draft = _marked(draft)
-    if row(db, "SELECT 1 FROM dataset_pairs WHERE pair_id = ?", [pair_id]):
-        pair = get(db, pair_id)
-        if (pair.prompt, pair.response) != (draft.prompt.strip(), draft.response.strip()):
-            raise Conflict(f"Pair {pair_id} was trained on, so its text cannot be changed.")
-    sql = "UPDATE pairs SET prompt = ?, response = ? WHERE id = ? AND fingerprint = ?"
-    changed(db, sql, [draft.prompt.strip(), draft.response.strip(), pair_id, fingerprint(draft)])
-
-
 def replace_words(db: Database, pair_id: int, draft: Draft) -> None:
     """Give a pending pair that is in no dataset other words. Raises Conflict otherwise."""
     check(draft)
-    draft = _marked(draft)
+    draft = marked_draft(draft)
     sql = (
         "UPDATE pairs SET prompt = ?, response = ?, turns = ?, fact = ?, fingerprint = ?, "
         "prompt_digest = ? WHERE id = ? AND status = 'pending' "
         "AND NOT EXISTS (SELECT 1 FROM dataset_pairs WHERE pair_id = pairs.id)"
     )
-    prompt, response = draft.prompt.strip(), draft.response.strip()
-    given: list[Any] = [prompt, response, _turns_json(draft), draft.fact or fact_of(response)]
+    prompt, response = draft.prompt, draft.response
+    given: list[Any] = [prompt, response, turns_json(draft), draft.fact or fact_of(response)]
     given += [fingerprint(draft), prompt_digest(prompt), pair_id]
     if not changed(db, sql, given):
         raise Conflict(f"Pair {pair_id} does not wait for review any more.")

@@ -6,7 +6,8 @@ be reconstructed; `tuning/training/preference_set.py` compares the number of tok
 engine's.
 
 The answers are recorded when a run starts, so that a run that resumes after a crash, or that is
-examined years later, refers to the same answers.
+examined years later, refers to the same answers. Rated answers that a file brought
+(`judged_answers.py`) count like the thumbs that people press.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from sqlite_utils import Database
 from data.conversations import conversations
 from data.conversations.conversations import Message
 from data.domains import Domain
-from data.pairs import reply_sources
+from data.pairs import judged_answers, reply_sources
 from data.pairs.reply_sources import Source
 from data.store.db import rows, value
 from data.store.errors import Conflict
@@ -34,6 +35,10 @@ WHERE r.domain_id = ? AND r.status = 'done' AND r.finish_reason = 'stop'
     (SELECT e.person FROM replies e WHERE e.conversation_id = r.conversation_id))
 GROUP BY r.id HAVING avg(f.value) <> 0.5 ORDER BY r.created_at DESC LIMIT ?
 """
+RECORDED = """
+SELECT EXISTS (SELECT 1 FROM run_judgements WHERE run_id = :run)
+    OR EXISTS (SELECT 1 FROM run_judged_answers WHERE run_id = :run)
+"""
 
 
 class TooFewRated(Conflict):
@@ -45,13 +50,13 @@ class RatedReply:
     """One answer as it was given, and whether people liked it."""
 
     number: int  # within the run, from 1
-    reply_id: str
+    reply_id: str  # or, for an answer from a file, its file and line
     system: str | None  # the variant's own system prompt; None: the domain's
     turns: tuple[Message, ...]  # earlier messages, oldest first
     question: str
     answer: str
     liked: bool
-    prompt_tokens: int  # as counted by the engine
+    prompt_tokens: int | None  # as counted by the engine; None: no engine of ours gave the answer
     layout: int = 0  # of the references in the prompt (data/search/layout.py); 0: there were none
     references: tuple[Source, ...] = ()  # those that are still approved, the best first
 
@@ -65,7 +70,8 @@ def counts(db: Database, domain: Domain) -> tuple[int, int]:
     as neither."""
     found = rows(db, JUDGED, [domain.id, MOST])
     liked = sum(r["liked"] for r in found)
-    return liked, len(found) - liked
+    brought = judged_answers.counts(db, domain)
+    return liked + brought[0], len(found) - liked + brought[1]
 
 
 def check(db: Database, domain: Domain) -> None:
@@ -80,16 +86,17 @@ def check(db: Database, domain: Domain) -> None:
 
 def freeze(db: Database, run_id: int, domain: Domain) -> None:
     """Record which answers the run learns from. A resumed run keeps its answers."""
-    sql = "SELECT count(*) FROM run_judgements WHERE run_id = ?"
-    if not value(db, sql, [run_id]):
+    if not value(db, RECORDED, {"run": run_id}):
         db.execute(
             f"INSERT INTO run_judgements (run_id, reply_id, liked) SELECT ?, * FROM ({JUDGED})",
             [run_id, domain.id, MOST],
         )
+        judged_answers.freeze(db, run_id, domain, MOST)
 
 
 def of_run(db: Database, run_id: int, history_turns: int) -> list[RatedReply]:
-    """The answers of a run with their words, oldest first, except those that have been erased.
+    """The answers of a run with their words, those from files first, then oldest first, except
+    those that have been erased.
     `history_turns` is the setting that the bot had when it asked."""
     found = rows(
         db,
@@ -103,7 +110,20 @@ def of_run(db: Database, run_id: int, history_turns: int) -> list[RatedReply]:
         [run_id],
     )
     sources = reply_sources.of_replies(db, [r["reply_id"] for r in found if r["layout"]])
-    return [
+    from_files = [
+        RatedReply(
+            number=number,
+            reply_id=answer.source_ref,
+            system=answer.system or None,
+            turns=tuple(Message(turn.role, turn.content) for turn in answer.turns),
+            question=answer.prompt,
+            answer=answer.response,
+            liked=answer.liked,
+            prompt_tokens=None,
+        )
+        for number, answer in enumerate(judged_answers.of_run(db, run_id), start=1)
+    ]
+    return from_files + [
         RatedReply(
             number=number,
             reply_id=r["reply_id"],
@@ -118,5 +138,5 @@ def of_run(db: Database, run_id: int, history_turns: int) -> list[RatedReply]:
             layout=r["layout"],
             references=sources.get(r["reply_id"], ()) if r["layout"] else (),
         )
-        for number, r in enumerate(found, start=1)
+        for number, r in enumerate(found, start=len(from_files) + 1)
     ]

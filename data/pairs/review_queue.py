@@ -24,6 +24,7 @@ WITHDRAWN: dict[review_status.Reason, str] = {
     "replaced": "its author replaced it",
     "taken back": "its author took it back",
     "opted out": "its author opted out of learning",
+    "import undone": "its import was undone",
 }
 REWORDED = "A reviewer approved it in other words."
 
@@ -108,13 +109,12 @@ def edit(db: Database, pair_id: int, prompt: str, response: str, reviewer: str) 
         if replaced is not None and replaced.status == "approved":
             return replaced
     draft = _draft(old, prompt, response)
-    same = pairs.fingerprint(draft) == old.fingerprint  # only case and spacing may differ
+    same = pairs.fingerprint(draft) == old.fingerprint
     if same and old.status == "approved" and review_status.review_of(old).person == reviewer:
         return old
     _refuse_decided(old)
     _refuse_held(db, pair_id, reviewer)
     if same:
-        pairs.update_spelling(db, pair_id, draft)
         return decide(db, pair_id, "approved", reviewer)
     new_id = _replace(db, old, draft, reviewer)
     audit.record(db, reviewer, "review", f"pair {pair_id}", status="edited", pair=new_id)

@@ -5,7 +5,7 @@ which it was withdrawn without a review. Only this module writes that column and
 
 Every pair that is approved after it was added is approved here: a pair that would teach the answer
 to a golden question is refused. Pairs that are imported as approved are checked as they are read
-(`data/pairs/files.py`).
+(`data/pair_files/importer.py`).
 """
 
 from dataclasses import dataclass
@@ -18,15 +18,17 @@ from data.pairs.pairs import Draft, Pair, Status
 from data.store.clock import now_us
 from data.store.db import changed
 
-Reason = Literal["replaced", "taken back", "opted out"]
+Reason = Literal["replaced", "taken back", "opted out", "import undone"]
 STORED: dict[Reason, str] = {
     "replaced": "superseded by its author",
     "taken back": "withdrawn by its author",
     "opted out": "withdrawn, as its author opted out of learning",
+    "import undone": "withdrawn with its import",
 }
 BY_A_PERSON = "reviewed_by NOT IN ({})".format(
     ", ".join(f"'{stored}'" for stored in ("", *STORED.values()))
 )
+UNDONE = f"(status = 'rejected' AND reviewed_by = '{STORED['import undone']}')"
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,13 @@ def reopen_if_withdrawn(db: Database, domain_id: int, draft: Draft) -> Pair | No
     pair = pairs.find_same_words(db, domain_id, draft)
     if pair is None or pair.status != "rejected" or review_of(pair).reason is None:
         return pair
-    _set(db, pair.id, "pending", ReviewedBy())
+    reopen(db, pair.id)
     return pairs.get(db, pair.id)
+
+
+def reopen(db: Database, pair_id: int) -> None:
+    """Let a pair wait for review again."""
+    _set(db, pair_id, "pending", ReviewedBy())
 
 
 def forget_reviewer(db: Database, reviewer: str, pseudonym: str, most: int) -> int:

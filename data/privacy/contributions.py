@@ -30,6 +30,7 @@ LEAVING: dict[Reason, Stage] = {
     "replaced": "replaced",
     "taken back": "taken back",
     "opted out": "taken back",
+    "import undone": "taken back",
 }
 
 

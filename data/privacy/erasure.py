@@ -164,8 +164,8 @@ def step(db: Database, receipt: str, most: int = AT_ONCE) -> bool:
     order = _order(db, receipt)
     if order is None:
         return True
-    parts = (_thumbs, _messages, _questions, _pairs_of, _judgements, _reviews, _replies)
-    for part in (*parts, _conversations):
+    parts = (_thumbs, _messages, _questions, _pairs_of, _rated_answers, _judgements)
+    for part in (*parts, _reviews, _replies, _conversations):
         if part(db, order, most):
             _keep(db, order)
             return False
@@ -270,6 +270,16 @@ def _pairs_of(db: Database, order: _Order, most: int) -> int:
     order.counts["pairs"] = order.counts.get("pairs", 0) + len(found)
     order.counts["holes"] = order.counts.get("holes", 0) + len(kept)
     return len(found)
+
+
+def _rated_answers(db: Database, order: _Order, most: int) -> int:
+    """Rated answers that they imported, and their name on imports."""
+    db.execute("UPDATE imports SET author = ? WHERE author = ?", [order.pseudonym, order.person])
+    db.execute(
+        "UPDATE imports SET undone_by = ? WHERE undone_by = ?", [order.pseudonym, order.person]
+    )
+    sql = "DELETE FROM judged_answers WHERE id IN (SELECT id FROM judged_answers WHERE author = ? "
+    return changed(db, f"{sql} LIMIT ?)", [order.person, most])
 
 
 def _judgements(db: Database, order: _Order, most: int) -> int:

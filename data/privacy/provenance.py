@@ -26,7 +26,9 @@ def preference_runs_of(db: Database, person: str) -> list[int]:
         db,
         "SELECT DISTINCT j.run_id FROM run_judgements j JOIN replies r ON r.id = j.reply_id "
         "WHERE r.conversation_id IN (SELECT conversation_id FROM replies WHERE person = :person) "
-        "OR j.reply_id IN (SELECT reply_id FROM feedback WHERE person = :person)",
+        "OR j.reply_id IN (SELECT reply_id FROM feedback WHERE person = :person) "
+        "UNION SELECT f.run_id FROM run_judged_answers f "
+        "JOIN judged_answers a ON a.id = f.answer_id WHERE a.author = :person",
         {"person": person},
     )
     return sorted(int(r["run_id"]) for r in found)
@@ -109,6 +111,8 @@ WITH RECURSIVE tuned (id) AS (
     WHERE p.forgotten_at IS NOT NULL AND dp.split = 'train'
     UNION SELECT a.id FROM run_judgements j JOIN adapters a ON a.run_id = j.run_id
     WHERE NOT EXISTS (SELECT 1 FROM messages m WHERE m.reply_id = j.reply_id)
+    UNION SELECT a.id FROM run_judged_answers f JOIN adapters a ON a.run_id = f.run_id
+    WHERE NOT EXISTS (SELECT 1 FROM judged_answers j WHERE j.id = f.answer_id)
     UNION SELECT a.id FROM adapters a JOIN tuned t ON a.parent_id = t.id
 )
 SELECT d.name || '@' || a.version AS name FROM adapters a JOIN domains d ON d.id = a.domain_id

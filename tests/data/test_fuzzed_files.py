@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from data.adapters import safetensors_file
 from data.adapters.safetensors_file import BadAdapter
-from data.pairs import files
-from data.pairs.files import BadRow
-from data.pairs.formats import FORMATS
+from data.pair_files import files
+from data.pair_files.formats import FORMATS
+from data.pair_files.verdicts import BadRow
 from data.pairs.pairs import Draft
 from data.store.errors import Invalid
 

@@ -19,7 +19,8 @@ from bot.slack.commands import dialect
 from data import domains
 from data.config import settings
 from data.config.settings import SECTIONS, Settings
-from data.pairs import datasets, files, pairs
+from data.pair_files import files, importer
+from data.pairs import datasets, pairs
 from data.pairs.pairs import Draft
 from data.store.db import Store
 
@@ -114,9 +115,9 @@ def test_the_demo_domain_is_imported_whole(store: Store) -> None:
             tuple(given["suggested_prompts"]),
             given["validation_share"],
         )
-    report = files.import_file(store, domain, EXAMPLE / "pairs.jsonl")
+    report = importer.import_file(store, domain, EXAMPLE / "pairs.jsonl")
     assert report.added == report.rows == len(rows("pairs.jsonl"))
-    again = files.import_file(store, domain, EXAMPLE / "pairs.jsonl")
+    again = importer.import_file(store, domain, EXAMPLE / "pairs.jsonl")
     assert again.duplicates == report.rows
     with store.write() as db:
         frozen = datasets.freeze(db, domain)

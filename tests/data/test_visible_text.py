@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.pairs import formats
+from data.pair_files import formats
 from data.visible_text import escaped, marked, visible
 
 HOSTILE = "\x1b[2J\x1b]52;c;AAAA\x07\rfake\x9b\u202etxt\u2066\x00"

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from data.pairs import files, pairs
+from data.pair_files import files
+from data.pairs import pairs
 from data.pairs.pairs import Draft
 from tools import python_docs
 from tools.python_docs import plain, signature, summary

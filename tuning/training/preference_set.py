@@ -202,7 +202,7 @@ def _example(
     except Invalid as error:
         log.info("reply %s is left out: %s", rated.reply_id, error)
         return None
-    if len(example.prompt) != rated.prompt_tokens:
+    if rated.prompt_tokens not in (None, len(example.prompt)):
         log.info("reply %s is left out: the engine got another prompt", rated.reply_id)
         return None
     return example

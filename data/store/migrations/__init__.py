@@ -51,6 +51,8 @@ The tables:
     erased_people                          pseudonyms that recognise who comes back
     store_secret                           the key of digests that only this store can compute
     review_leases                          the reviewer who is looking at a pending pair
+    imports                                what one file brought, which can be undone together
+    judged_answers, run_judged_answers     rated answers from files, and the runs that learn them
     slack_installations                    workspaces that installed the bot, with their tokens
     slack_problems                         tokens and channels that Slack refuses
     slack_channels                         where the bot answers everything or nothing

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from data import domains
-from data.pairs import files, golden, pairs
+from data.pair_files import files, importer
+from data.pairs import golden, pairs
 from data.pairs.pairs import Draft, Turn
 from data.store import audit
 from data.store.db import Store, StoreFull
@@ -42,6 +43,62 @@ def test_importing_a_file_again_adds_nothing(run: Run, home: Path) -> None:
     result = run("pairs", "import", "art", "p.jsonl")
 
     assert "Added to art: 0. Already present: 1." in result.output
+
+
+def test_an_import_is_listed_filtered_undone_and_brought_back(run: Run, home: Path) -> None:
+    (home / "a.jsonl").write_text(GOOD)
+    (home / "b.jsonl").write_text(GOOD.replace("red", "blue") + GOOD)
+    run("domains", "add", "art")
+    run("pairs", "import", "art", "a.jsonl")
+
+    second = run("pairs", "import", "art", "b.jsonl", "--name", "colours").output
+    assert "To take all of it back: `understudy pairs undo 2`." in second
+    assert "blue" in run("pairs", "list", "art", "--import", "2").output
+    assert "red" not in run("pairs", "list", "art", "--import", "2").output
+
+    undone = run("pairs", "undo", "2")
+    assert undone.output == "Import 2 (colours) is undone: 1 pairs were taken back.\n"
+    assert [p["prompt"] for p in json(run("pairs", "list", "art", "--json"))] == ["What is red?"]
+    assert run("pairs", "undo", "2").exit_code == 1
+    listed = json(run("pairs", "imports", "art", "--json"))
+    assert [(one["batch"]["name"], one["pairs"]["approved"]) for one in listed] == [
+        ("colours", 0),
+        ("a.jsonl", 1),
+    ]
+
+    assert "Added to art: 1." in run("pairs", "import", "art", "b.jsonl").output
+
+
+def test_a_preview_shows_what_would_happen_and_changes_nothing(run: Run, home: Path) -> None:
+    (home / "a.jsonl").write_text(GOOD)
+    (home / "b.csv").write_text(
+        "Frage;Antwort;Thema\nWhat is red?;A colour.;x\nWhat is red?;A hue.;x\nWho?;;x\n"
+        "How?;So.;x\n"
+    )
+    run("domains", "add", "art")
+    run("pairs", "import", "art", "a.jsonl")
+
+    said = run("pairs", "import", "art", "b.csv", "--preview").output
+
+    assert "prompt: Frage\n" in said
+    assert "  question: How?\n  answer:   So.\n" in said
+    assert "Would be added to art: 2. Already present: 1. Invalid rows: 1." in said
+    assert "Not used: Thema, in 4 rows." in said
+    assert "pair 1 says: A colour." in said
+    assert "b.csv:4: the response is empty" in said
+    assert json(run("pairs", "counts", "art", "--json"))["approved"] == 1  # type: ignore[index]
+
+
+def test_an_export_goes_by_the_ending_of_its_name(run: Run, home: Path) -> None:
+    (home / "a.jsonl").write_text(GOOD)
+    run("domains", "add", "art")
+    run("pairs", "import", "art", "a.jsonl", "--pending")
+    run("pairs", "export", "art", "out.csv", "--status", "all")
+
+    assert (home / "out.csv").read_text().startswith("prompt,response,")
+    run("domains", "add", "twin")
+    run("pairs", "import", "twin", "out.csv")
+    assert json(run("pairs", "counts", "twin", "--json"))["pending"] == 1  # type: ignore[index]
 
 
 def test_a_file_without_rows_is_an_error(run: Run, home: Path) -> None:
@@ -179,8 +236,8 @@ def test_a_reviewer_confirms_which_answer_a_pair_replaces(run: Run, home: Path) 
 @pytest.fixture
 def second_batch(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], None]:
     """Imports go in batches of two rows; the given function is called when the second begins."""
-    monkeypatch.setattr(files, "TOGETHER", 2)
-    naming_facts, begun = files._naming_facts, []
+    monkeypatch.setattr(importer, "TOGETHER", 2)
+    naming_facts, begun = importer._naming_facts, []
 
     def at(happens: Callable[[], None]) -> None:
         def counted(*args: Any) -> Any:
@@ -189,7 +246,7 @@ def second_batch(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None
                 happens()
             return naming_facts(*args)
 
-        monkeypatch.setattr(files, "_naming_facts", counted)
+        monkeypatch.setattr(importer, "_naming_facts", counted)
 
     return at
 

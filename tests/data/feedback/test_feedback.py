@@ -210,7 +210,7 @@ def test_a_correction_that_exists_as_a_pair_refers_to_that_pair(
 ) -> None:
     with store.write() as db:
         (known,) = given.approved(db, domain, Draft("How do I log in?", "With a badge."))
-    assert correct(store, reply, "with a badge.").id == known
+    assert correct(store, reply, "With a badge.").id == known
     with store.write() as db:
         feedback.withdraw(db, reply, ANN, "correction")
     assert pairs.get(store.db, known).status == "approved"

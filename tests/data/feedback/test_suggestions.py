@@ -36,7 +36,7 @@ def test_a_suggestion_becomes_a_pending_pair(store: Store, domain: Domain) -> No
 
 def test_the_same_suggestion_is_stored_once(store: Store, domain: Domain) -> None:
     first = teach(store, domain, SuggestedPair("Who?", "Me."))
-    again = teach(store, domain, SuggestedPair("who?", "ME."), BOB)
+    again = teach(store, domain, SuggestedPair("Who? ", "Me."), BOB)
     assert again == SuggestionResult(first.pair, known=True)
 
 

@@ -4,7 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from data.domains import Domain
-from data.pairs import current_answers, files, golden, pairs, review_status
+from data.pair_files import importer
+from data.pairs import current_answers, golden, pairs, review_status
 from data.pairs.current_answers import current_pairs, replacements
 from data.pairs.pairs import Draft, Pair, Turn
 from data.store.db import Store
@@ -146,13 +147,13 @@ def test_the_store_names_the_newer_pair(store: Store, domain: Domain) -> None:
 def test_pairs_of_one_import_came_together(store: Store, domain: Domain, tmp_path: Path) -> None:
     path = tmp_path / "hours.csv"
     path.write_text("prompt,response,fact\nWhen?,From 9.,hours\nOn Sundays?,Never.,hours\n")
-    files.import_file(store, domain, path)
+    importer.import_file(store, domain, path)
     path.write_text("prompt,response,fact\nHow early?,From 8.,hours\n")
-    files.import_file(store, domain, path)
+    importer.import_file(store, domain, path)
 
     known = pairs.list_pairs(store.db, domain)
 
-    assert [p.import_id for p in known] == [1, 1, 3]
+    assert [p.import_id for p in known] == [1, 1, 2]
     assert current_answers.current_pairs(known).replaced_by == {}
 
 

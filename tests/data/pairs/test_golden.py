@@ -11,7 +11,8 @@ from data.adapters import registry
 from data.domains import Domain
 from data.feedback import feedback, suggestions
 from data.feedback.suggestions import SuggestedPair
-from data.pairs import contamination, datasets, files, golden, pairs, review_queue, review_status
+from data.pair_files import importer
+from data.pairs import contamination, datasets, golden, pairs, review_queue, review_status
 from data.pairs.contamination import Guard, Leak
 from data.pairs.pairs import Draft, Pair
 from data.store import audit
@@ -213,20 +214,20 @@ def test_contaminated_rows_are_skipped_and_reported_by_line(
         f'{{"prompt": "What makes the bot learn anew", "response": "It.", "split": "golden"}}\n'
     )
 
-    report = files.import_file(store, domain, file)
+    report = importer.import_file(store, domain, file)
 
     assert (report.added, report.bad_total) == (2, 2)
     assert [row.line for row in report.bad] == [2, 4]
     assert "nearly the same as golden question 1" in report.bad[0].reason
     assert "is the same as pair 2" in report.bad[1].reason
-    assert files.import_file(store, domain, file).duplicates == 2
+    assert importer.import_file(store, domain, file).duplicates == 2
 
 
 def test_a_file_of_golden_questions(store: Store, domain: Domain, tmp_path: Path) -> None:
     file = tmp_path / "golden.jsonl"
     file.write_text(f'{{"prompt": "{QUESTION}", "response": "Type it."}}\n')
 
-    assert files.import_file(store, domain, file, golden=True).added == 1
+    assert importer.import_file(store, domain, file, golden=True).added == 1
     assert [p.prompt for p in golden.list_golden(store.db, domain)] == [QUESTION]
 
 

@@ -31,12 +31,11 @@ def test_a_pair_is_kept_as_it_was_given(store: Store, domain: Domain) -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        Draft("WHAT is  it? ", "A thing."),
-        Draft("What is it?", "a\nthing."),
+        Draft("What is it? ", "\n  A thing.\n"),
         Draft("What is it?", "A thing.", fact="another", split="golden"),
     ],
 )
-def test_case_and_spacing_do_not_make_a_second_pair(
+def test_white_space_around_the_words_does_not_make_a_second_pair(
     store: Store, domain: Domain, other: Draft
 ) -> None:
     with store.write() as db:
@@ -50,6 +49,10 @@ def test_case_and_spacing_do_not_make_a_second_pair(
     "other",
     [
         Draft("What is it?", "Another thing."),
+        Draft("What is IT?", "A thing."),
+        Draft("What is it?", "a thing."),
+        Draft("What is it?", "A  thing."),
+        Draft("What is it?", "A thing\u00b2."),
         Draft("What is that?", "A thing."),
         Draft("What is it?", "A thing.", system="Be brief."),
         Draft("What is it?", "A thing.", turns=(Turn("user", "Hi"),)),

@@ -11,7 +11,8 @@ from data.domains import Domain
 from data.experiments import experiments
 from data.experiments.variants import VariantSpec
 from data.feedback import feedback, raters
-from data.pairs import pairs, preference_sets
+from data.pairs import judged_answers, pairs, preference_sets
+from data.pairs.judged_answers import JudgedDraft
 from data.pairs.preference_sets import TooFewRated
 from data.runs import runs
 from data.store.db import Store, value
@@ -302,3 +303,32 @@ def test_answers_come_oldest_first_whatever_their_ids(db: Database, domain: Doma
     preference_sets.freeze(db, run.id, domain)
     learned = preference_sets.of_run(db, run.id, 6)
     assert [one.reply_id for one in learned] == replies
+
+
+def test_rated_answers_from_a_file_are_learned_like_thumbs(db: Database, domain: Domain) -> None:
+    rated(db, domain, 2, 4)
+    for number in range(2):
+        draft = JudgedDraft(f"Q{number}?", "So.", True, "Be brief.", (pairs.Turn("user", "Hi"),))
+        assert judged_answers.add(
+            db, domain, draft, source_ref=f"a.jsonl:{number}", author="cli:ann", import_id=1
+        )
+    assert preference_sets.counts(db, domain) == (4, 4)
+    run = asked(db, domain)
+
+    preference_sets.freeze(db, run.id, domain)
+    preference_sets.freeze(db, run.id, domain)
+
+    first, *others = preference_sets.of_run(db, run.id, 6)
+    assert len(others) == 7
+    assert (first.question, first.answer, first.liked) == ("Q0?", "So.", True)
+    assert (first.system, first.prompt_tokens, first.reply_id) == ("Be brief.", None, "a.jsonl:0")
+    assert [(turn.role, turn.text) for turn in first.turns] == [("user", "Hi")]
+
+
+def test_another_rating_of_a_rated_answer_replaces_the_first(db: Database, domain: Domain) -> None:
+    def add(liked: bool) -> bool:
+        draft = JudgedDraft("Q?", "So.", liked)
+        return judged_answers.add(db, domain, draft, source_ref="", author="", import_id=1)
+
+    assert [add(True), add(True), add(False)] == [True, False, True]
+    assert judged_answers.counts(db, domain) == (0, 1)

@@ -78,14 +78,15 @@ def test_editing_an_answer_that_is_its_own_fact_changes_the_fact(db: Database) -
     assert new.fact == pairs.fact_of("Better.")
 
 
-def test_an_edit_of_case_and_spacing_alone_keeps_the_pair(db: Database) -> None:
-    new = review_queue.edit(db, 1, "question 1?", "ANSWER 1.", "a")
-    assert (new.id, new.prompt, new.response, new.status) == (
-        1,
-        "question 1?",
-        "ANSWER 1.",
-        "approved",
-    )
+def test_an_edit_of_case_and_spacing_is_an_edit(db: Database) -> None:
+    new = review_queue.edit(db, 1, "question 1?", "ANSWER  1.", "a")
+    assert (new.prompt, new.response, new.status) == ("question 1?", "ANSWER  1.", "approved")
+    assert pairs.get(db, 1).status == "rejected"
+
+
+def test_an_edit_of_the_white_space_around_the_words_keeps_the_pair(db: Database) -> None:
+    new = review_queue.edit(db, 1, " Question 1?", "Answer 1.\n", "a")
+    assert (new.id, new.status) == (1, "approved")
 
 
 def test_an_edit_into_an_existing_pair_approves_that_pair(db: Database) -> None:

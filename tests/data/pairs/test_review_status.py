@@ -36,6 +36,7 @@ def test_every_reason_is_stored_as_it_was_in_earlier_versions() -> None:
         "replaced": "superseded by its author",
         "taken back": "withdrawn by its author",
         "opted out": "withdrawn, as its author opted out of learning",
+        "import undone": "withdrawn with its import",
     }
     assert tuple(STORED) == REASONS
     assert review_queue.WITHDRAWN.keys() == STORED.keys()
@@ -52,7 +53,7 @@ def test_a_withdrawn_pair_was_reviewed_by_nobody(
         assert review_queue.decided_since(db, 0) == {"approved": 0, "rejected": 0}
         with pytest.raises(Conflict, match=f"was withdrawn: {review_queue.WITHDRAWN[reason]}"):
             review_queue.decide(db, pair_id, "approved", RITA)
-        waiting = review_status.reopen_if_withdrawn(db, domain.id, Draft("how?", "so."))
+        waiting = review_status.reopen_if_withdrawn(db, domain.id, Draft("How?", "So."))
         assert waiting is not None
         assert (waiting.id, waiting.status) == (pair_id, "pending")
         assert review_status.review_of(waiting) == ReviewedBy()

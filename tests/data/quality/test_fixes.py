@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from data.domains import Domain
-from data.pairs import pairs, review_status
+from data.pairs import imports, pairs, review_status
 from data.pairs.pairs import Draft, Status
 from data.quality import checker, fixes
 from data.quality.fixes import Fixed
@@ -135,7 +135,7 @@ def test_an_unknown_check_is_refused(store: Store, domain: Domain) -> None:
 def test_an_import_is_compared_with_what_was_there(store: Store, domain: Domain) -> None:
     add(store, domain, Draft("Is it open?", "Yes, it is."), Draft("Other?", "TODO"))
     with store.write() as db:
-        batch = pairs.next_import(db)
+        batch = imports.begin(db, domain, "", "a.jsonl", "cli:ann")
         pairs.add(db, domain, [Draft("Is it open", "No, it is shut.")], source="import",
                   status="approved", import_id=batch)  # fmt: skip
     report = checker.check_domain(store.db, domain, import_id=batch)

@@ -12,7 +12,8 @@ from data import domains
 from data.config.settings import SearchSettings
 from data.conversations.conversations import Message
 from data.domains import Domain
-from data.pairs import files, golden, pairs, review_status
+from data.pair_files import importer
+from data.pairs import golden, pairs, review_status
 from data.pairs.pairs import Draft, Turn
 from data.privacy import erasure
 from data.search import vectors
@@ -261,7 +262,7 @@ def test_vectors_go_with_the_words_that_they_were_made_of(
     with store.write() as db:
         match change:
             case "respelt":
-                pairs.update_spelling(db, first, Draft(HOURS.prompt.upper(), HOURS.response))
+                db.execute("UPDATE pairs SET prompt = upper(prompt) WHERE id = ?", [first])
             case "rejected":
                 review_status.set_status(db, first, "rejected", "cli:ann")
             case "golden":
@@ -285,7 +286,7 @@ def test_vectors_of_words_that_changed_meanwhile_are_not_stored(
 
     with store.write() as db:
         db.execute("DELETE FROM pairs WHERE id = ?", [first])
-        pairs.update_spelling(db, second, Draft(PARKING.prompt.upper(), PARKING.response))
+        db.execute("UPDATE pairs SET prompt = upper(prompt) WHERE id = ?", [second])
         assert vectors.save(db, minilm.digest, some, made) == [third]
 
 
@@ -485,7 +486,7 @@ def helpdesk(
     with Store(tmp_path_factory.mktemp("helpdesk") / "understudy.db") as store:
         with store.write() as db:
             domain = domains.create(db, "helpdesk")
-        files.import_file(store, domain, EXAMPLES / "pairs.jsonl")
+        importer.import_file(store, domain, EXAMPLES / "pairs.jsonl")
         search = PairSearch(store, SearchSettings())
         search.complete(domain)
         yield search, domain, golden.list_golden(store.db, domain)

@@ -142,7 +142,7 @@ def test_every_change_counts_from_the_next_question_on(
         assert facts(search, domain, HOURS.prompt) == []
         give(number, "approved")
         with elsewhere.write() as db:
-            pairs.update_spelling(db, number, Draft(HOURS.prompt.upper(), HOURS.response))
+            db.execute("UPDATE pairs SET prompt = upper(prompt) WHERE id = ?", [number])
         (found,) = search.find(domain, HOURS.prompt).references
         assert found.prompt == HOURS.prompt.upper()
 

@@ -1,0 +1,117 @@
+"""What `understudy pairs import` says about a file: before, with `--preview`, and afterwards."""
+
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bot.cli import terminal
+
+if TYPE_CHECKING:
+    from data.pair_files.importer import ImportReport
+
+MAX_LINES = 10  # bad rows, conflicts and columns that are printed
+SHORT = 80  # characters of a text that is quoted
+KNOWN = {
+    "pending": "pending",
+    "rejected": "rejected here",
+    "quarantined": "quarantined",
+    "in the file": "repeated in the file",
+    "rated": "rated answers",
+}
+
+
+def print_report(name: str, file: Path, report: "ImportReport") -> None:
+    """Print the result of an import into the domain `name`."""
+    already = f"Already present: {report.duplicates}{_known(report.known)}."
+    terminal.echo(f"Added to {name}: {report.added}. {already} Invalid rows: {report.bad_total}.")
+    for line in _remarks(name, report):
+        terminal.echo(line)
+    _print_bad(file, report)
+    _print_conflicts(file, report)
+    if report.batch is not None:
+        terminal.echo(f"To take all of it back: `understudy pairs undo {report.batch}`.")
+
+
+def print_preview(name: str, file: Path, report: "ImportReport") -> None:
+    """Print what an import into the domain `name` would do."""
+    for field, columns in report.columns.items():
+        terminal.echo(f"{field}: {', '.join(columns)}")
+    for draft in report.shown:
+        terminal.echo(f"  question: {_short(draft.prompt)}")
+        terminal.echo(f"  answer:   {_short(draft.response)}")
+    terminal.echo(
+        f"Would be added to {name}: {report.added}. Already present: {report.duplicates}"
+        f"{_known(report.known)}. Invalid rows: {report.bad_total}."
+    )
+    for line in _remarks(name, report):
+        terminal.echo(line)
+    _print_bad(file, report)
+    _print_conflicts(file, report)
+    terminal.echo("Nothing was changed.")
+
+
+def _remarks(name: str, report: "ImportReport") -> Iterator[str]:
+    yield from report.notes
+    if report.rated_answers:
+        yield (
+            f"Rated answers for preference tuning: {report.rated_answers}. They are no pairs; "
+            f"`understudy tune {name} --method kto` learns from them."
+        )
+    if report.waiting:
+        yield (
+            f"Waiting for review: {report.waiting} of the added pairs. To review them: "
+            f"`understudy pairs review {name}`."
+        )
+    if report.left_out:
+        reasons = ", ".join(f"{reason} ({n})" for reason, n in report.left_out.items())
+        yield f"Left out, as the file says: {reasons}."
+    for column in report.unused[:MAX_LINES]:
+        meant = f"; did you mean {column.suggestion}?" if column.suggestion else "."
+        yield f"Not used: {column.name}, in {_count(column.rows, 'row')}{meant}"
+    if len(report.unused) > MAX_LINES:
+        yield f"Not used: {len(report.unused) - MAX_LINES} more columns"
+    for system, rows in list(report.systems.items())[:1]:
+        yield (
+            f"{_count(rows, 'pair')} came with the system prompt “{_short(system)}”. The bot "
+            "answers with the domain's own. To make it the domain's: "
+            f"`understudy domains prompt {name} {shlex.quote(_short(system))}`."
+        )
+
+
+def _print_bad(file: Path, report: "ImportReport") -> None:
+    for bad in report.bad[:MAX_LINES]:
+        where = f"{file.name}/{bad.member}" if bad.member else file.name
+        terminal.echo(f"  {where}:{bad.line}: {bad.reason}", err=True)
+    if report.bad_total > MAX_LINES:
+        terminal.echo(f"  … and {report.bad_total - MAX_LINES} more", err=True)
+
+
+def _print_conflicts(file: Path, report: "ImportReport") -> None:
+    if not report.conflicts_total:
+        return
+    questions = _count(report.conflicts_total, "question")
+    terminal.echo(f"Another answer replaces the one before, for {questions}:")
+    for found in report.conflicts[:MAX_LINES]:
+        terminal.echo(
+            f"  {file.name}:{found.line}: {_short(found.question)}\n"
+            f"    pair {found.pair_id} says: {_short(found.other_answer)}\n"
+            f"    the file says: {_short(found.answer)}"
+        )
+    if report.conflicts_total > MAX_LINES:
+        terminal.echo(f"  … and {report.conflicts_total - MAX_LINES} more")
+
+
+def _known(known: Mapping[str, int]) -> str:
+    """What the pairs are that were there already, but for approved ones."""
+    parts = [f"{n} {KNOWN[status]}" for status, n in known.items() if status in KNOWN]
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= SHORT else line[: SHORT - 1] + "…"

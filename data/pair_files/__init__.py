@@ -1,0 +1,21 @@
+"""Files of pairs: reads them in the formats that people bring, imports them, and writes them.
+
+A file is read as rows: JSON objects, or rows of a table. The columns of a row are recognised by
+their names, the row becomes a verdict (a pair, a rated answer, left out, or wrong), and the
+importer stores what may be stored and reports the rest.
+
+- `chat_messages`: conversations: OpenAI's chat messages and ShareGPT's
+- `column_names`: the names that files use for the parts of a pair, in several languages
+- `columns`: which part of a pair each column is, and which columns are not used
+- `conflicting_answers`: finds rows whose question has another answer already
+- `csv_files`: tables as CSV
+- `files`: opens, recognises, reads and writes files
+- `formats`: the file formats, one entry each
+- `importer`: imports a file into a domain, or shows what an import would do
+- `json_files`: JSON Lines, JSON arrays, and objects of several lines
+- `preferences`: preferred, rejected, liked and disliked answers
+- `reading`: what is known while a file is read
+- `row_marks`: what a row says about itself: split, status, rating, or not to be learned
+- `rows`: turns one row into pairs or rated answers
+- `verdicts`: what a row turns out to be
+"""

@@ -1,0 +1,69 @@
+"""JSON arrays, objects of several lines, and lists under a key."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data.pair_files import files
+from data.pair_files.verdicts import BadRow
+from data.pairs.pairs import Draft
+
+ROWS = [{"prompt": f"q{n}", "response": f"a{n}"} for n in range(3)]
+DRAFTS = [Draft(f"q{n}", f"a{n}") for n in range(3)]
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize(
+    "document",
+    [
+        ROWS,
+        [[row["prompt"], row["response"]] for row in ROWS],
+        {"version": 1, "data": ROWS},
+        {"faqs": ROWS, "count": 3},
+    ],
+)
+def test_the_rows_of_a_document_are_read(tmp_path: Path, document: Any, indent: int | None) -> None:
+    file = tmp_path / "a.json"
+    file.write_text("\n" + json.dumps(document, indent=indent))
+    assert list(files.read(file)) == DRAFTS
+
+
+def test_objects_of_several_lines_are_read_one_after_the_other(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text("\n".join(json.dumps(row, indent=4) for row in ROWS))
+    assert list(files.read(file)) == DRAFTS
+
+
+def test_lists_that_are_named_after_splits_mark_their_rows(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps({"train": ROWS[:1], "validation": ROWS[1:2], "golden": ROWS[2:]}))
+    splits = [draft.split for draft in files.read(file) if isinstance(draft, Draft)]
+    assert splits == ["train", "validation", "golden"]
+
+
+def test_one_conversation_of_several_lines_is_one_row(tmp_path: Path) -> None:
+    said = [{"role": "user", "content": "q0"}, {"role": "assistant", "content": "a0"}]
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps({"messages": said}, indent=2))
+    assert list(files.read(file)) == DRAFTS[:1]
+
+
+def test_a_document_that_breaks_off_keeps_its_rows_and_says_where(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps(ROWS)[:-20])
+    *found, bad = files.read(file)
+    assert found == DRAFTS[:2]
+    assert isinstance(bad, BadRow)
+    assert "not JSON from here on" in bad.reason
+
+
+def test_a_bad_row_does_not_affect_others_in_an_array(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps([ROWS[0], 7, {"prompt": "q"}, ROWS[1]]))
+    first, number, incomplete, last = files.read(file)
+    assert [first, last] == DRAFTS[:2]
+    assert isinstance(number, BadRow)
+    assert isinstance(incomplete, BadRow)
+    assert (number.line, incomplete.line) == (2, 3)
