@@ -10,6 +10,7 @@ examined years later, refers to the same answers. Rated answers that a file brou
 (`judged_answers.py`) count like the thumbs that people press.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
 from sqlite_utils import Database
@@ -19,21 +20,25 @@ from data.conversations.conversations import Message
 from data.domains import Domain
 from data.pairs import judged_answers, reply_sources
 from data.pairs.reply_sources import Source
+from data.people import identities
 from data.store.db import rows, value
 from data.store.errors import Conflict
 
 LEAST = 4  # liked answers, and as many disliked ones, that a run needs at least
-MOST = 20_000  # answers that a run learns from, the newest ones
+MOST = 20_000  # ratings that a run learns from, the newest ones
 
-JUDGED = """
-SELECT r.id AS reply_id, avg(f.value) > 0.5 AS liked
+MOST_EACH = 20  # ratings of one person that count, the newest ones, or `SHARE_EACH` of all
+SHARE_EACH = 0.1
+
+RATED = """
+SELECT f.reply_id, f.person, f.value
 FROM feedback f JOIN replies r ON r.id = f.reply_id
 WHERE r.domain_id = ? AND r.status = 'done' AND r.finish_reason = 'stop'
   AND r.outcome = 'generated' AND r.constrained = 0
   AND f.kind = 'thumb' AND f.live = 1 AND f.counts = 1
   AND NOT EXISTS (SELECT 1 FROM opt_outs o WHERE o.person = f.person OR o.person IN
     (SELECT e.person FROM replies e WHERE e.conversation_id = r.conversation_id))
-GROUP BY r.id HAVING avg(f.value) <> 0.5 ORDER BY r.created_at DESC LIMIT ?
+ORDER BY r.created_at DESC, r.id, f.created_at DESC, f.id DESC
 """
 RECORDED = """
 SELECT EXISTS (SELECT 1 FROM run_judgements WHERE run_id = :run)
@@ -65,13 +70,32 @@ def counts(db: Database, domain: Domain) -> tuple[int, int]:
     """The number of the domain's answers with more likes than dislikes, and with more dislikes than
     likes.
 
-    Ratings by people who opted out of learning do not count, nor answers in conversations that they
-    took part in, nor ratings of quarantined raters. An answer with as many thumbs up as down counts
-    as neither."""
-    found = rows(db, JUDGED, [domain.id, MOST])
-    liked = sum(r["liked"] for r in found)
+    Only verified people's ratings count (`data/people/identities.py`), and of one person the newest
+    `MOST_EACH`, or `SHARE_EACH` of all if that is more: otherwise anybody could invent people, or
+    press long enough, to decide what is learned. Ratings by people who opted out of learning do not
+    count, nor answers in conversations that they took part in, nor ratings of quarantined raters.
+    An answer with as many thumbs up as down counts as neither."""
+    found = _judged(db, domain)
+    liked = sum(found.values())
     brought = judged_answers.counts(db, domain)
     return liked + brought[0], len(found) - liked + brought[1]
+
+
+def _judged(db: Database, domain: Domain) -> dict[str, bool]:
+    """Reply -> whether it is liked, the newest first."""
+    found = rows(db, RATED, [domain.id])
+    people = {r["person"] for r in found}
+    verified = {person for person in people if identities.is_verified(db, person)}
+    counted = [r for r in found if r["person"] in verified][:MOST]
+    most = max(MOST_EACH, round(SHARE_EACH * len(counted)))
+    taken: Counter[str] = Counter()
+    values: dict[str, list[float]] = {}
+    for r in counted:
+        taken[r["person"]] += 1
+        if taken[r["person"]] <= most:
+            values.setdefault(r["reply_id"], []).append(r["value"])
+    means = {reply_id: sum(some) / len(some) for reply_id, some in values.items()}
+    return {reply_id: mean > 0.5 for reply_id, mean in means.items() if mean != 0.5}
 
 
 def check(db: Database, domain: Domain) -> None:
@@ -80,16 +104,16 @@ def check(db: Database, domain: Domain) -> None:
     if min(liked, disliked) < LEAST:
         raise TooFewRated(
             f"{domain.name} has {liked} liked and {disliked} disliked answers. Learning from "
-            f"ratings needs at least {LEAST} of each."
+            f"ratings needs at least {LEAST} of each. People's ratings count if they are verified."
         )
 
 
 def freeze(db: Database, run_id: int, domain: Domain) -> None:
     """Record which answers the run learns from. A resumed run keeps its answers."""
     if not value(db, RECORDED, {"run": run_id}):
-        db.execute(
-            f"INSERT INTO run_judgements (run_id, reply_id, liked) SELECT ?, * FROM ({JUDGED})",
-            [run_id, domain.id, MOST],
+        db.conn.executemany(
+            "INSERT INTO run_judgements (run_id, reply_id, liked) VALUES (?, ?, ?)",
+            [(run_id, reply_id, int(liked)) for reply_id, liked in _judged(db, domain).items()],
         )
         judged_answers.freeze(db, run_id, domain, MOST)
 

@@ -332,3 +332,23 @@ def test_another_rating_of_a_rated_answer_replaces_the_first(db: Database, domai
 
     assert [add(True), add(True), add(False)] == [True, False, True]
     assert judged_answers.counts(db, domain) == (0, 1)
+
+
+def test_a_visitor_with_many_identities_teaches_nothing(db: Database, domain: Domain) -> None:
+    """Not even by pushing the ratings of others out of the newest ones."""
+    honest = rated(db, domain, 4, 4)
+    for number in range(300):
+        person = f"web:session{number}"
+        feedback.thumb(db, given.reply(db, domain, person, "Why?", "So."), person, up=False)
+        feedback.thumb(db, honest[number % 4], person, up=False)
+    assert preference_sets.counts(db, domain) == (4, 4)
+
+
+def test_one_person_teaches_no_more_than_their_part(db: Database, domain: Domain) -> None:
+    """A hostile member presses thumbs down 40 times, which is below the cap of a day."""
+    rated(db, domain, 6, 4)
+    for number in range(40):
+        reply = given.reply(db, domain, BOB, f"Why {number}?", "So.")
+        feedback.thumb(db, reply, BOB, up=False)
+    liked, disliked = preference_sets.counts(db, domain)
+    assert (liked, disliked) == (6, 4 + preference_sets.MOST_EACH)
