@@ -4,6 +4,7 @@ The limit holds for the bytes that are sent and for what they unpack to. A body 
 piece, and never further than the limit, so that a small body cannot become a large one in memory.
 """
 
+import re
 import zlib
 from typing import Any
 
@@ -11,14 +12,16 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope
 
 MAX_BODY = 1_000_000  # bytes
+MAX_UPLOAD = 100_000_000  # of a file that somebody uploads in the console
+UPLOADS = re.compile(r"/console/start|/console/domains/[^/]+/import")  # these paths
 GZIP = 16 + zlib.MAX_WBITS  # zlib's number for the format
 
 
 class TooLarge(HTTPException):
     """The body exceeds the limit."""
 
-    def __init__(self) -> None:
-        super().__init__(413, f"The body is too large; the limit is {MAX_BODY:,} bytes.")
+    def __init__(self, limit: int = MAX_BODY) -> None:
+        super().__init__(413, f"The body is too large; the limit is {limit:,} bytes.")
 
 
 class UnsupportedEncoding(HTTPException):
@@ -45,7 +48,7 @@ class Unpacking:
 
     def __init__(self, limit: int) -> None:
         """`limit`: the most bytes that the body may unpack to."""
-        self._left = limit
+        self._limit = self._left = limit
         self._member = zlib.decompressobj(GZIP)
         self._begun = False
 
@@ -62,7 +65,7 @@ class Unpacking:
                 raise NotGzip from None
             self._left -= len(part)
             if self._left < 0:
-                raise TooLarge
+                raise TooLarge(self._limit)
             found.append(part)
             data = self._member.unused_data
         return b"".join(found)
@@ -76,7 +79,8 @@ class Unpacking:
 def bounded(scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
     """The request with a limited and unpacked body. The `receive` raises TooLarge when the body, or
     its announced length, is too large. Raises UnsupportedEncoding."""
-    receive = _limited(scope, receive)
+    limit = MAX_UPLOAD if UPLOADS.fullmatch(scope["path"]) else MAX_BODY
+    receive = _limited(scope, receive, limit)
     given = b",".join(v for n, v in scope["headers"] if n == b"content-encoding").strip().lower()
     if given in (b"", b"identity"):
         return scope, receive
@@ -84,30 +88,30 @@ def bounded(scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
         raise UnsupportedEncoding
     packed = (b"content-encoding", b"content-length")
     headers = [(n, v) for n, v in scope["headers"] if n not in packed]
-    return {**scope, "headers": headers}, _unpacked(receive)
+    return {**scope, "headers": headers}, _unpacked(receive, limit)
 
 
-def _limited(scope: Scope, receive: Receive) -> Receive:
+def _limited(scope: Scope, receive: Receive, limit: int) -> Receive:
     announced: Any = next((v for n, v in scope["headers"] if n == b"content-length"), None)
-    if announced is not None and announced.isdigit() and int(announced) <= MAX_BODY:
+    if announced is not None and announced.isdigit() and int(announced) <= limit:
         return receive  # the server enforces the announced length
     received = 0
 
     async def limited() -> Message:
         nonlocal received
         if announced is not None:
-            raise TooLarge
+            raise TooLarge(limit)
         message = await receive()
         received += len(message.get("body", b""))
-        if received > MAX_BODY:
-            raise TooLarge
+        if received > limit:
+            raise TooLarge(limit)
         return message
 
     return limited
 
 
-def _unpacked(receive: Receive) -> Receive:
-    unpacking = Unpacking(MAX_BODY)
+def _unpacked(receive: Receive, limit: int) -> Receive:
+    unpacking = Unpacking(limit)
 
     async def unpacked() -> Message:
         message = await receive()

@@ -12,6 +12,7 @@ Slack call.
 - `rendering`: how the console's pages are made: templates, messages after a form, errors
 - `routes`: the routes of the web chat: its static files, and the calls of its script under `/web`
 - `shown`: how pages show times, numbers and people
+- `uploads`: files of pairs that somebody uploads
 """
 
 from fastapi import APIRouter

@@ -16,6 +16,10 @@ class PageEntry:
 
 ENTRIES = (
     PageEntry("Overview", "/console", "member"),
+    PageEntry("Review", "/console/domains/{domain}/review", "reviewer"),
+    PageEntry("Unanswered", "/console/domains/{domain}/unanswered", "reviewer"),
+    PageEntry("Tune", "/console/domains/{domain}/tune", "reviewer"),
     PageEntry("Versions", "/console/domains/{domain}/versions", "reviewer"),
+    PageEntry("New domain", "/console/start", "admin"),
     PageEntry("People", "/console/people", "admin"),
 )

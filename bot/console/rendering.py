@@ -35,6 +35,7 @@ from data.store.errors import UnderstudyError
 SAID = "understudy_said"
 MAX_SAID = 1_000  # characters
 HOME = "/console"
+DOMAIN_PAGE = f"{HOME}/domains/{{domain}}/versions"  # where a choice of a domain leads
 FORM = "application/x-www-form-urlencoded"
 HTMX_ERROR = {  # an error appears above the form, which stays as it is
     "HX-Retarget": "#said",
@@ -46,6 +47,7 @@ HTMX_ERROR = {  # an error appears above the form, which stays as it is
 templates = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
+    auto_reload=False,
     undefined=jinja2.StrictUndefined,
     finalize=shown.finalize,
     trim_blocks=True,
@@ -78,12 +80,15 @@ async def page(
     *,
     status: int = 200,
     headers: dict[str, str] | None = None,
+    about: str | None = None,
     **values: Any,
 ) -> HTMLResponse:
     """Render a template. It knows `url`, `signed_in`, `may`, `entries`, `domain` and `said` besides
-    `values`."""
+    `values`. `about`: the domain that the page is about, if its path does not name it."""
     service: Service = request.app.state.service
-    named = request.path_params.get("domain")
+    named = about or request.path_params.get("domain")
+    route = request.scope["route"].path
+    switched = route if "{domain}" in route and request.method == "GET" else DOMAIN_PAGE
 
     def read(db: Database) -> list[domains.Domain]:
         found = domains.list_domains(db)
@@ -101,6 +106,7 @@ async def page(
         "entries": ENTRIES,
         "domains": known,
         "domain": current,
+        "switch": lambda name: address(request, switched.replace("{domain}", name)),
         "chat": service.settings.bot.web_chat,
         "said": said,
         "problem": None,

@@ -4,14 +4,42 @@
 - `nothing`: addresses where there is no page
 - `overview`: the state of every domain, and what needs somebody's attention
 - `people`: who may use the console: invitations, roles, sessions
+- `review`: reviewing pending pairs one by one
+- `runs`: planning, starting and following a run, and its report
 - `sign_in`: signing in with a link
+- `start`: a first domain, from a file or from the example
 - `static`: the scripts and styles
-- `versions`: the versions of a domain: examinations, promote, roll back, retire, accept
+- `unanswered`: the questions that the bot declined
+- `versions`: the versions of a domain: examinations, promote, roll back, retire, accept, compare
 """
 
-from bot.console.pages import account, nothing, overview, people, sign_in, static, versions
+from bot.console.pages import (
+    account,
+    nothing,
+    overview,
+    people,
+    review,
+    runs,
+    sign_in,
+    start,
+    static,
+    unanswered,
+    versions,
+)
 from bot.console.rendering import ConsoleRouter
 
 router = ConsoleRouter()
-for part in (static, sign_in, account, overview, versions, people, nothing):
+for part in (
+    static,
+    sign_in,
+    account,
+    overview,
+    people,
+    start,
+    review,
+    unanswered,
+    runs,
+    versions,
+    nothing,  # last
+):
     router.include_router(part.router)

@@ -8,7 +8,9 @@ from bot.console.rendering import ConsoleRouter
 from data.store.errors import NotFound
 
 router = ConsoleRouter()
-FILES = {name: File(f"static/{name}") for name in ("console.css", "console.js", "htmx.min.js")}
+FILES = {
+    name: File(f"static/{name}") for name in ("console.css", "console.js", "htmx.min.js", "keys.js")
+}
 
 
 @router.get("/console/static/{name}")

@@ -10,15 +10,19 @@ from starlette.responses import Response
 
 from bot.commands import admin, commands, scores
 from bot.commands.adapter_commands import NeedsConfirmation
+from bot.commands.comparison_commands import ComparisonStarted
 from bot.commands.registry import Command
 from bot.console import access, rendering
 from bot.console.access import SignedIn
 from bot.console.rendering import HOME, ConsoleRouter
+from bot.experiments import stats
+from bot.experiments.stats import Results
 from bot.service import Service
 from data import domains
 from data.adapters import registry
 from data.adapters.registry import Adapter
 from data.domains import Domain
+from data.experiments import experiments
 from data.pairs import datasets
 
 router = ConsoleRouter()
@@ -82,16 +86,20 @@ class VersionReport:
 async def show_list(request: Request, domain: str, signed_in: Reviewer) -> Response:
     service: Service = request.app.state.service
 
-    def read(db: Database) -> tuple[Domain, list[Adapter], Adapter | None, dict[str, str]]:
+    def read(
+        db: Database,
+    ) -> tuple[Domain, list[Adapter], Adapter | None, dict[str, str], Results | None]:
         subject = domains.get(db, domain)
+        running = experiments.running(db, subject.id)
         return (
             subject,
             registry.list_adapters(db, subject),
             registry.previous_live(db, subject.id),
             admin.failed_placements(db),
+            stats.compute_results(db, running) if running else None,
         )
 
-    subject, versions, previous, failed = await service.store.read(read)
+    subject, versions, previous, failed, results = await service.store.read(read)
     live = next((v for v in versions if v.state == "live"), None)
     return await rendering.page(
         request,
@@ -103,6 +111,7 @@ async def show_list(request: Request, domain: str, signed_in: Reviewer) -> Respo
         live_sentence=scores.sentence(live) if live else "",
         previous=previous,
         failed=failed,
+        results=results,
     )
 
 
@@ -165,6 +174,28 @@ async def accept(
     )
     text = f"{name} is now a candidate. Engines load it within seconds."
     return rendering.done(request, f"{_path(domain)}/{version}", text)
+
+
+@router.post(f"{PATH}/stop")
+async def stop(request: Request, domain: str, signed_in: Admin) -> Response:
+    """End the comparison; everybody gets the live version again."""
+    return await _change(request, domain, signed_in, commands.StopComparison(domain))
+
+
+@router.post(f"{PATH}/{{version}}/compare")
+async def compare(
+    request: Request,
+    domain: str,
+    version: Version,
+    signed_in: Admin,
+    percent: Annotated[int, Form(ge=1, le=99)] = 50,
+) -> Response:
+    """Compare the live version with another one, which this share of the people gets."""
+    command = commands.StartComparison("live", str(version), domain, percent / 100)
+    result = await rendering.run_command(request, signed_in, command)
+    assert isinstance(result, ComparisonStarted)
+    compared = " with ".join(v.described for v in result.experiment.variants)
+    return rendering.done(request, _path(domain), f"The comparison of {compared} has begun.")
 
 
 async def _change(request: Request, domain: str, signed_in: SignedIn, command: Command) -> Response:

@@ -92,7 +92,9 @@ def test_every_route_except_the_open_ones_needs_a_key(bot: Bot) -> None:
     asked = [r for r in routes(bot) if r not in OPEN | LOCAL]
     assert len(asked) >= 20
 
-    form = {"headers": {"Origin": bot.url}, "data": {"name": "x", "role": "admin", "person": "x"}}
+    fields = {"name": "x", "role": "admin", "person": "x", "version": "2", "decision": "skip"}
+    fields["response"] = "x"
+    form = {"headers": {"Origin": bot.url}, "data": fields}
     statuses = {
         (method, path): bot.http()
         .request(method, fill(path), **(form if path.startswith("/console") else {}))

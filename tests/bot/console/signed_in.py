@@ -21,7 +21,7 @@ def session(bot: Bot, role: Role = "admin", name: str = "") -> str:
 
 def client(bot: Bot, role: Role = "admin", name: str = "") -> httpx.Client:
     """A browser of such a person. It says where its forms come from, as browsers do."""
-    found = bot.http(follow_redirects=True)
+    found = bot.http(follow_redirects=True, timeout=60)
     found.headers["Origin"] = bot.url
     found.cookies.set("understudy_console", session(bot, role, name), domain="127.0.0.1")
     return found

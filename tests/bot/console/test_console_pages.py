@@ -9,11 +9,12 @@ import pytest
 from sqlite_utils import Database
 
 from bot.experiments import comparisons
-from data.feedback import feedback
+from data.feedback import feedback, unanswered
 from data.pairs import pairs
 from data.pairs.pairs import Draft
 from data.people import sign_in_links
 from data.runs import runs
+from data.runs.phases import Phase, RunPhase
 from tests.bot import browser
 from tests.bot.conftest import Bot
 from tests.bot.console.signed_in import session
@@ -28,8 +29,13 @@ FAULTS = """axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21
     (v) => v.id + ": " + v.nodes.map((n) => n.html).slice(0, 3).join(" | ")))"""
 PAGES = (
     "/console",
+    "/console/start",
+    "/console/domains/helpdesk/review",
+    "/console/domains/helpdesk/unanswered",
+    "/console/domains/helpdesk/tune",
     "/console/domains/helpdesk/versions",
     "/console/domains/helpdesk/versions/2",
+    "/console/runs/1",
     "/console/people",
     "/console/account",
     "/console/nothing-here",
@@ -63,17 +69,29 @@ def furnish(bot: Bot) -> None:
         domain = bot.domain
         drafts = [Draft(f"Question {number}?", "An answer.") for number in range(3)]
         pairs.add(db, domain, drafts, source="import", status="pending")
+        unanswered.add(db, given.reply(db, domain, question="Where is it?", answer=""), domain)
+        wrong = given.reply(db, domain, "slack:T1/U2", "How many seats?", "Three.")
+        feedback.correction(db, wrong, "slack:T1/U2", "Forty-two seats.")
         liked = given.reply(db, domain)
         feedback.thumb(db, liked, "slack:T1/U1", up=True)
         comparisons.begin(
             db, domain, ["helpdesk@1", "helpdesk@2"], "user:ann", comparisons.ExperimentPlan()
         )
         run = runs.queue(db, domain, "user:ann", kind="full")
-        db.execute(
-            "UPDATE runs SET state = 'running', phase = 'training', step = 40, total_steps = 100, "
-            "eta_s = 90, started_at = queued_at WHERE id = ?",
-            [run.id],
-        )
+        claimed = runs.claim(db, "worker:1")
+        assert claimed == runs.get(db, run.id)
+        for step in range(1, 41):
+            held_out = 2.4 - step / 50 if step % 10 == 0 else None
+            runs.progress(
+                db,
+                claimed,
+                step=step,
+                total_steps=100,
+                loss=3 / step**0.5,
+                validation_loss=held_out,
+                eta_s=90,
+            )
+        runs.set_phase(db, claimed, RunPhase(Phase.TRAINING))
         scores = orjson.dumps(SCORES).decode()
         db.execute("UPDATE adapters SET scores = ?, state = 'rejected' WHERE id = 2", [scores])
         sign_in_links.create(db, "bob@example.com", "reviewer", "user:ann")
@@ -95,3 +113,66 @@ async def test_pages_are_accessible_and_fit(bot: Bot) -> None:
         await check(page, "/console/sign-in", DESK[0], True)
         expected = "Failed to load resource: the server responded with a status of"
         assert [c for c in page.complaints if not c.startswith(expected)] == []
+
+
+async def test_reviewing_with_the_keyboard(bot: Bot) -> None:
+    drafts = [Draft("One?", "1"), Draft("Two?", "2"), Draft("Three?", "3")]
+    added = bot.write(lambda db: pairs.add(db, bot.domain, drafts, source="import"))
+    first, second, third = added.ids
+    question = "document.querySelector('[name=prompt]')?.value"
+    ready = "document.querySelector('.keys')?.hidden === false"
+    async with browser.page() as page:
+        await sign_in(page, bot, session(bot, "reviewer", "ann"))
+        await page.open(f"{bot.url}/console/domains/helpdesk/review")
+        await page.wait(f"{question} === 'One?' && {ready}")
+
+        await page.press("a", 65, "a")
+        await page.wait(f"{question} === 'Two?' && {ready}")
+        await page.press("e", 69, "e")
+        await page.wait("document.activeElement.name === 'response'")
+        await page.press("r", 82, "r")  # now it is a letter
+        await page.press("Escape", 27)
+        await page.press("a", 65, "a")
+        await page.wait(f"{question} === 'Three?' && {ready}")
+        await page.js("document.querySelector('[data-keys]').click()")
+        await page.press("r", 82, "r")  # switched off
+        await page.js("document.querySelector('[data-keys]').click()")
+        await page.press("s", 83, "s")
+        await page.wait(f"location.search === '?after={third}'")
+        assert page.complaints == []
+
+    stored = bot.store.db.query("SELECT prompt, response, status FROM pairs ORDER BY id")
+    found = {(r["prompt"], r["response"]): r["status"] for r in stored}
+    assert found[("One?", "1")] == "approved"
+    assert found[("Two?", "2")] == "rejected"  # replaced by the edited one
+    assert found[("Three?", "3")] == "pending"
+    assert [s for (prompt, _), s in found.items() if prompt == "Two?"].count("approved") == 1
+    assert first < second
+
+
+async def test_an_error_appears_above_the_form_which_stays(bot: Bot) -> None:
+    async with browser.page() as page:
+        await sign_in(page, bot, session(bot, "admin", "ann"))
+        await page.open(f"{bot.url}/console/people")
+        await page.wait("window.htmx && document.readyState === 'complete'")
+        await page.wait("document.querySelector('[name=name]')")
+        await page.js("document.querySelector('[name=name]').focus()")
+        await page.type("a/b")
+        await page.press("Enter", 13, "\r")
+        await page.wait("document.querySelector('#said #problem')")
+
+        assert "name or an e-mail" in await page.js("document.querySelector('#said').innerText")
+        assert await page.js("document.querySelector('[name=name]').value") == "a/b"
+        assert await page.js("location.pathname") == "/console/people"
+
+        bot.write(lambda db: db.execute("UPDATE console_sessions SET revoked_at = 1"))
+        await page.js("document.querySelector('[name=name]').value = 'zoe'")
+        await page.js("document.querySelector('[name=name]').focus()")
+        await page.press("Enter", 13, "\r")
+        ended = "document.querySelector('#said').innerText.includes('session has ended')"
+        await page.wait(ended)
+        assert await page.js("document.querySelector('[name=name]').value") == "zoe"
+
+        await sign_in(page, bot, session(bot, "admin", "ann"))  # as in another tab
+        await page.press("Enter", 13, "\r")
+        await page.wait("document.querySelector('main').innerText.includes('link to zoe')")
