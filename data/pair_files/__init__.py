@@ -9,6 +9,7 @@ importer stores what may be stored and reports the rest.
 - `columns`: which part of a pair each column is, and which columns are not used
 - `conflicting_answers`: finds rows whose question has another answer already
 - `csv_files`: tables as CSV
+- `encodings`: compressed files, and files that are not UTF-8
 - `files`: opens, recognises, reads and writes files
 - `formats`: the file formats, one entry each
 - `importer`: imports a file into a domain, or shows what an import would do

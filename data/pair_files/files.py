@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
+from data.pair_files.encodings import as_utf8
 from data.pair_files.formats import AUTO, FORMATS, by_name, detect
 from data.pair_files.reading import BOM, Lines, Reading
 from data.pair_files.verdicts import NumberedRow, Verdict
@@ -25,8 +26,9 @@ def read(path: Path, format: str = AUTO) -> Iterator[Verdict]:
 
     Raises NotFound, or Invalid if the file as a whole cannot be read: another encoding, or no
     usable CSV header."""
-    with open_file(path) as file:
-        for row in numbered_rows(Lines(file), Reading(path), format):
+    reading = Reading(path)
+    with open_file(path) as file, as_utf8(file, reading) as text:
+        for row in numbered_rows(Lines(text), reading, format):
             yield row.found
 
 
@@ -80,9 +82,7 @@ def _beginning(lines: Lines, path: Path) -> bytes:
     text."""
     start = lines.peek(BEGINNING)
     if b"\x00" in start:
-        utf16 = start.startswith((b"\xff\xfe", b"\xfe\xff"))
-        what = "is UTF-16 text" if utf16 else "is not a text file"
-        raise Invalid(f"{path} {what}. Save it as UTF-8 and import it again.")
+        raise Invalid(f"{path} is not a text file. Save it as UTF-8 text and import it again.")
     return start.removeprefix(BOM).lstrip()
 
 

@@ -18,6 +18,7 @@ from data.domains import Domain
 from data.pair_files import conflicting_answers
 from data.pair_files.columns import ColumnMap, UnusedColumn
 from data.pair_files.conflicting_answers import ConflictingAnswer
+from data.pair_files.encodings import as_utf8
 from data.pair_files.files import numbered_rows, open_file
 from data.pair_files.formats import AUTO
 from data.pair_files.reading import Lines, Reading
@@ -147,8 +148,9 @@ def import_file(
     Raises what `files.read` raises, and StoreFull or StoreBusy. Committed rows stay; running the
     import again adds the rest."""
     tally = _Tally()
-    with open_file(path) as file:
-        lines, reading = Lines(file), Reading(path, ColumnMap(columns))
+    reading = Reading(path, ColumnMap(columns))
+    with open_file(path) as file, as_utf8(file, reading) as text:
+        lines = Lines(text)
         numbered = numbered_rows(lines, reading, format)
         guard = Guard(store.db, domain)
         while chunk := list(itertools.islice(numbered, TOGETHER)):
@@ -187,8 +189,9 @@ def preview_file(
     Raises what `files.read` raises."""
     tally, seen = _Tally(), set[str]()
     db = store.db
-    with open_file(path) as file:
-        lines, reading = Lines(file), Reading(path, ColumnMap(columns))
+    reading = Reading(path, ColumnMap(columns))
+    with open_file(path) as file, as_utf8(file, reading) as text:
+        lines = Lines(text)
         numbered = numbered_rows(lines, reading, format)
         guard = Guard(db, domain)
         while chunk := list(itertools.islice(numbered, TOGETHER)):

@@ -122,7 +122,10 @@ def test_a_last_line_without_a_newline_is_read(tmp_path: Path) -> None:
         (["a", 7], "a JSON object is expected, this is a list"),
         ('"a"', "a JSON object is expected, this is text"),
         ('{"prompt": "a", "response": }', "not JSON: "),
-        (b'{"prompt": "caf\xe9", "response": "b"}', "not valid UTF-8: byte 0xe9 at column 16"),
+        (
+            b'{"prompt": "caf\xe9", "response": "\xc3\xa9"}',
+            "not valid UTF-8: byte 0xe9 at column 16",
+        ),
         ("{" + '"a":{' * 5_000 + "}" * 5_001, "not JSON: "),
         ('{"prompt": "\\ud800", "response": "b"}', "not JSON: "),
     ],
@@ -284,9 +287,9 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
         list(files.read(tmp_path))
 
 
-def test_utf_16_is_recognised_and_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_bytes("prompt,response\na,b\n".encode("utf-16"))
-    with pytest.raises(Invalid, match="is UTF-16 text"):
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"\x89PNG\x00\x01")
+    with pytest.raises(Invalid, match="is not a text file"):
         list(files.read(tmp_path / "a.csv"))
 
 
