@@ -79,7 +79,7 @@ class Unpacking:
 def bounded(scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
     """The request with a limited and unpacked body. The `receive` raises TooLarge when the body, or
     its announced length, is too large. Raises UnsupportedEncoding."""
-    limit = MAX_UPLOAD if UPLOADS.fullmatch(scope["path"]) else MAX_BODY
+    limit = MAX_UPLOAD if _is_upload(scope) else MAX_BODY
     receive = _limited(scope, receive, limit)
     given = b",".join(v for n, v in scope["headers"] if n == b"content-encoding").strip().lower()
     if given in (b"", b"identity"):
@@ -89,6 +89,14 @@ def bounded(scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
     packed = (b"content-encoding", b"content-length")
     headers = [(n, v) for n, v in scope["headers"] if n not in packed]
     return {**scope, "headers": headers}, _unpacked(receive, limit)
+
+
+def _is_upload(scope: Scope) -> bool:
+    """Whether the body may be a file, which is read only for admins. Other forms are read before
+    that, and wholly into memory."""
+    content_type = next((v for n, v in scope["headers"] if n == b"content-type"), b"")
+    files = content_type.strip().lower().startswith(b"multipart/form-data")
+    return files and UPLOADS.fullmatch(scope["path"]) is not None
 
 
 def _limited(scope: Scope, receive: Receive, limit: int) -> Receive:

@@ -44,7 +44,7 @@ def test_a_file_without_pairs_creates_nothing(bot: Bot) -> None:
     for text, said in (
         ("colour,shape\nred,round\n", "rules.csv is neither JSON nor a table"),
         ("prompt,response\nOnly a question,\n", "rules.csv holds no pair. Line 2:"),
-        (b"\xff\xfea\x00", "rules.csv is UTF-16 text"),
+        (b"\x00\x01\x02", "rules.csv is not a text file"),
         ("prompt,response\n", "rules.csv has no rows."),
     ):
         refused = create(bot, text)
@@ -83,6 +83,15 @@ def test_a_large_file_is_taken_and_no_other_large_form(bot: Bot) -> None:
     words = {"name": "x" * 1_000_001, "role": "member"}
     refused = client(bot).post("/console/people/invite", data=words)
     assert refused.status_code == 413
+
+
+def test_without_a_file_no_large_form_is_read_where_files_are_taken(bot: Bot) -> None:
+    """It would be read into memory, before anybody had to sign in."""
+    words = {"title": "x" * 900_000, "more": "x" * 200_000}
+    for path in (START, "/console/domains/helpdesk/import"):
+        refused = bot.http().post(path, data=words, headers={"Origin": bot.url})
+        assert refused.status_code == 413, path
+        assert "xxxx" not in refused.text
 
 
 def test_the_example_can_be_started_twice(bot: Bot) -> None:
