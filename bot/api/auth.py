@@ -148,6 +148,13 @@ def cookie_name(request: Request, base: str) -> str:
     return f"{name}_{hashlib.sha256(prefix.encode()).hexdigest()[:8]}" if prefix else name
 
 
+def delete_cookie(request: Request, response: Response, base: str) -> None:
+    """Take a cookie away. Browsers obey this for a name with `__Host-` only if it is `Secure`, as
+    when it was set (RFC 6265bis, section 5.7)."""
+    name = cookie_name(request, base)
+    response.delete_cookie(name, path="/", secure=over_https(request), httponly=True)
+
+
 def _session(db: Database, token: str) -> str:
     """`web:SESSION` for the cookie of a session that was issued here; otherwise ''."""
     session = f"web:{hashlib.sha256(token.encode()).hexdigest()[:24]}"

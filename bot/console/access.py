@@ -113,6 +113,15 @@ def own_page(request: Request) -> None:
     auth.same_origin(request)
 
 
+def is_own_page(request: Request) -> bool:
+    """Whether `own_page` lets the request pass."""
+    try:
+        own_page(request)
+    except Forbidden:
+        return False
+    return True
+
+
 async def bound_forms(request: Request) -> None:
     """A dependency of forms that need no reviewer: they count as writes of their address."""
     own_page(request)
@@ -137,7 +146,7 @@ def set_cookie(request: Request, response: Response, secret: str) -> None:
 
 def clear_cookie(request: Request, response: Response) -> None:
     """Take the cookie away; the session itself must have been ended in the store."""
-    response.delete_cookie(auth.cookie_name(request, COOKIE), path="/")
+    auth.delete_cookie(request, response, COOKIE)
 
 
 BROWSERS = (("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"))

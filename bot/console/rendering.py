@@ -19,12 +19,12 @@ from sqlite_utils import Database
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from bot.api import problems
-from bot.api.auth import cookie_name, over_https
+from bot.api.auth import cookie_name, delete_cookie, over_https
 from bot.commands import executor
 from bot.commands.perform import Context, Result
 from bot.commands.registry import Command
 from bot.console import shown
-from bot.console.access import SignedIn, SignInNeeded
+from bot.console.access import SignedIn, SignInNeeded, is_own_page
 from bot.console.navigation import ENTRIES
 from bot.service import Service
 from data import domains
@@ -96,8 +96,7 @@ async def page(
 
     known = await service.store.read(read) if signed_in is not None else []
     current = next((d for d in known if d.name == named), known[0] if known else None)
-    cookie = cookie_name(request, SAID)
-    said = _said(request.cookies.get(cookie, ""))
+    said = _said(request.cookies.get(cookie_name(request, SAID), ""))
     given = {
         "url": lambda path: address(request, path),
         "path": request.scope["path"],
@@ -114,7 +113,7 @@ async def page(
     html = templates.get_template(template).render(given | values)
     response = HTMLResponse(html, status, headers)
     if said is not None:
-        response.delete_cookie(cookie, path="/")
+        delete_cookie(request, response, SAID)
     return response
 
 
@@ -195,14 +194,21 @@ class KeptForm:
         return cls(action, kept) if ours else None
 
 
+async def _kept_form(request: Request) -> KeptForm | None:
+    """What was entered. A form of another site is not kept: one click on our page would send what
+    that site had filled in."""
+    action, content_type = request.scope["path"], request.headers.get("content-type", "")
+    if request.method != "POST" or action == f"{HOME}/sign-in":
+        return None
+    if not content_type.startswith(FORM) or not is_own_page(request):
+        return None
+    fields = (await request.form()).multi_items()
+    return KeptForm(action, tuple((name, str(value)) for name, value in fields))
+
+
 async def _problem_page(request: Request, problem: problems.Problem, error: Exception) -> Response:
     """The page of an expected error. A form's entries are in it, to be sent again."""
-    kept = None
-    if request.method == "POST" and request.headers.get("content-type", "").startswith(FORM):
-        fields = (await request.form()).multi_items()
-        kept = KeptForm(request.scope["path"], tuple((n, str(v)) for n, v in fields))
-    if kept is not None and kept.action == f"{HOME}/sign-in":
-        kept = None
+    kept = await _kept_form(request)
     signed_in = getattr(request.state, "signed_in", None)
     needs_sign_in = isinstance(error, SignInNeeded | LinkNotValid)
     first_visit = isinstance(error, SignInNeeded) and not error.ended and kept is None

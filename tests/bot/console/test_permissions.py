@@ -95,6 +95,9 @@ def test_forms_of_other_sites_are_refused(bot: Bot) -> None:
             if method == "POST":
                 refused = browser.post(fill(path), data=FORM, headers=headers)
                 assert refused.status_code == 403, (path, headers)
+                # one click on a page of ours would send what the other site had filled in
+                assert "<form" not in refused.text, (path, headers)
+                assert "eve" not in refused.text, (path, headers)
     assert rows(bot.store.db, "SELECT * FROM audit") == before
 
 

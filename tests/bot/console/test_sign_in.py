@@ -70,6 +70,25 @@ def test_the_cookie_is_out_of_reach_of_scripts(bot: Bot) -> None:
         assert "SameSite=lax" in cookie
 
 
+def test_over_https_browsers_obey_the_deletion_of_a_cookie(bot: Bot) -> None:
+    """They ignore it for a cookie with `__Host-` that is not secure."""
+    visitor = bot.http()
+    visitor.headers.update({"Origin": bot.url, "X-Forwarded-Proto": "https"})
+    cookie = visitor.post(PATH, data={"link": link(bot)}).headers["set-cookie"].split(";")[0]
+    signed_out = visitor.post("/console/sign-out", headers={"Cookie": cookie})
+    said = next(c for c in signed_out.headers.get_list("set-cookie") if "_said" in c)
+    told = visitor.get(PATH, headers={"Cookie": said.split(";")[0]})
+    assert "You are signed out." in told.text
+
+    sent = [*signed_out.headers.get_list("set-cookie"), *told.headers.get_list("set-cookie")]
+    gone = [c for c in sent if "Max-Age=0" in c]
+    assert [c.split("=")[0] for c in gone] == [
+        "__Host-understudy_console",
+        "__Host-understudy_said",
+    ]
+    assert all("; Secure" in c and "Path=/" in c for c in gone)
+
+
 def test_signing_out_ends_the_session_at_the_server(bot: Bot) -> None:
     visitor = client(bot)
     cookie = visitor.cookies["understudy_console"]
