@@ -31,3 +31,8 @@ def link(db: Database, pair_id: int, fact: str) -> Pair:
         raise NotFound(f"No approved pair names the fact {fact!r}.")
     db.execute("UPDATE pairs SET fact = ? WHERE id = ?", [fact, pair_id])
     return pairs.get(db, pair_id)
+
+
+def unlink(db: Database, pair: Pair) -> None:
+    """Take the fact of a pair away: it names none, as before it was linked."""
+    db.execute("UPDATE pairs SET fact = ? WHERE id = ?", [fact_of(pair.response), pair.id])

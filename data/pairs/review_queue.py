@@ -5,7 +5,7 @@ Decisions are idempotent: repeating a decision changes nothing, and contradictin
 decision is refused with that person's name.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlite_utils import Database
 
@@ -98,9 +98,12 @@ def decide(
     return decided
 
 
-def edit(db: Database, pair_id: int, prompt: str, response: str, reviewer: str) -> Pair:
+def edit(
+    db: Database, pair_id: int, prompt: str, response: str, reviewer: str, fact: str = ""
+) -> Pair:
     """Approve a pair with edited words: they become a new pair with the author and the fact of the
-    old one, which is rejected. Unchanged words simply approve it.
+    old one, which is rejected. Unchanged words simply approve it. `fact`: the reviewer confirms
+    that the pair states this fact.
 
     Raises Invalid for words that cannot be a pair, else as `decide`."""
     old = pairs.get(db, pair_id)
@@ -109,16 +112,35 @@ def edit(db: Database, pair_id: int, prompt: str, response: str, reviewer: str) 
         if replaced is not None and replaced.status == "approved":
             return replaced
     draft = _draft(old, prompt, response)
-    same = pairs.fingerprint(draft) == old.fingerprint
+    same = old.fingerprint in (pairs.fingerprint(draft), pairs.fingerprint_stored(draft))
     if same and old.status == "approved" and review_status.review_of(old).person == reviewer:
         return old
     _refuse_decided(old)
     _refuse_held(db, pair_id, reviewer)
     if same:
-        return decide(db, pair_id, "approved", reviewer)
+        return decide(db, pair_id, "approved", reviewer, fact=fact)
+    if fact:
+        draft = replace(draft, fact=fact_links.link(db, pair_id, fact).fact)
     new_id = _replace(db, old, draft, reviewer)
-    audit.record(db, reviewer, "review", f"pair {pair_id}", status="edited", pair=new_id)
+    detail = {"pair": new_id} | ({"fact": fact} if fact else {})
+    audit.record(db, reviewer, "review", f"pair {pair_id}", status="edited", **detail)
     return pairs.get(db, new_id)
+
+
+def undo(db: Database, pair_id: int, reviewer: str, *, linked: bool = False) -> Pair:
+    """Let a pair wait for review again that this reviewer approved or rejected. `linked`: the
+    decision gave it a fact, which it loses again. Raises NotFound, and Conflict for the decision of
+    somebody else."""
+    pair = pairs.get(db, pair_id)
+    if pair.status == "pending":
+        return pair
+    if pair.status == "quarantined" or review_status.review_of(pair).person != reviewer:
+        raise Conflict(f"Pair {pair_id} was not decided by you, or has been changed since.")
+    if linked:
+        fact_links.unlink(db, pair)
+    review_status.reopen(db, pair_id)
+    audit.record(db, reviewer, "review", f"pair {pair_id}", status="pending")
+    return pairs.get(db, pair_id)
 
 
 def waiting(db: Database) -> list[Waiting]:

@@ -11,7 +11,6 @@ from fastapi import Depends, Form, Path, Query, Request
 from sqlite_utils import Database
 from starlette.responses import Response
 
-from bot.commands import admin
 from bot.console import access, rendering
 from bot.console.access import SignedIn
 from bot.console.rendering import HOME, ConsoleRouter
@@ -48,9 +47,15 @@ class Reviewed:
 
 @router.get(PATH)
 async def show(
-    request: Request, domain: str, signed_in: Reviewer, after: Number = 0, decided: Number = 0
+    request: Request,
+    domain: str,
+    signed_in: Reviewer,
+    after: Number = 0,
+    decided: Number = 0,
+    newer: bool = False,
 ) -> Response:
-    """The next pair after pair `after`. `decided`: the pair whose decision can be undone."""
+    """The next pair after pair `after`. `decided`: the pair whose decision can be undone; `newer`:
+    it was approved as the newer answer."""
     service: Service = request.app.state.service
 
     def take(db: Database) -> tuple[Domain, Pair | None, int]:
@@ -65,7 +70,7 @@ async def show(
         found = await asyncio.to_thread(_similar, service.chat.search, subject, pair)
         shown = Reviewed(pair, *exchange, *found)
     return await rendering.page(
-        request, "review.html", signed_in, shown=shown, left=left, decided=decided
+        request, "review.html", signed_in, shown=shown, left=left, decided=decided, newer=newer
     )
 
 
@@ -87,30 +92,50 @@ async def decide(
     if decision == "skip":
         return rendering.done(request, f"{path}?after={pair_id}")
 
-    def store(db: Database) -> str:
-        if pairs.get(db, pair_id).domain_id != domains.get(db, domain).id:
-            raise NotFound(f"{domain} has no pair {pair_id}.")
+    def store(db: Database) -> tuple[str, bool]:
+        _pair(db, domain, pair_id)
         if decision == "reject":
             review_queue.decide(db, pair_id, "rejected", reviewer, reason)
-            return "Rejected."
-        if decision == "newer":
-            review_queue.decide(db, pair_id, "approved", reviewer, fact=fact)
-            return "Approved, as the newer answer."
-        edited = review_queue.edit(db, pair_id, prompt, response, reviewer)
-        return "Approved." if edited.id == pair_id else "Approved, in your words."
+            return "Rejected.", True
+        confirmed = fact if decision == "newer" else ""
+        approved = review_queue.edit(db, pair_id, prompt, response, reviewer, confirmed)
+        newer = ", as the newer answer" if confirmed else ""
+        if approved.id != pair_id:
+            return f"Approved{newer}, in your words.", False
+        return f"Approved{newer}.", True
 
-    said = await service.store.submit(store)
-    undo = "" if said == "Approved, in your words." else f"&decided={pair_id}"
+    said, can_be_undone = await service.store.submit(store)
+    newer = "&newer=true" if decision == "newer" else ""
+    undo = f"&decided={pair_id}{newer}" if can_be_undone else ""
     return rendering.done(request, f"{path}?after={pair_id}{undo}", said)
 
 
 @router.post(f"{PATH}/{{pair_id}}/undo")
-async def undo(request: Request, domain: str, pair_id: Id, signed_in: Reviewer) -> Response:
-    """Put a pair back into the queue."""
+async def undo(
+    request: Request,
+    domain: str,
+    pair_id: Id,
+    signed_in: Reviewer,
+    newer: Annotated[bool, Form()] = False,
+) -> Response:
+    """Put a pair back into the queue. `newer`: it had been approved as the newer answer."""
     service: Service = request.app.state.service
-    await service.store.submit(lambda db: admin.review(db, pair_id, "pending", signed_in.person))
+
+    def put_back(db: Database) -> None:
+        _pair(db, domain, pair_id)
+        review_queue.undo(db, pair_id, signed_in.person, linked=newer)
+
+    await service.store.submit(put_back)
     path = f"{PATH.format(domain=domain)}?after={pair_id - 1}"
     return rendering.done(request, path, "The pair is back.")
+
+
+def _pair(db: Database, domain: str, pair_id: int) -> Pair:
+    """Raises NotFound, also for a pair of another domain."""
+    pair = pairs.get(db, pair_id)
+    if pair.domain_id != domains.get(db, domain).id:
+        raise NotFound(f"{domain} has no pair {pair_id}.")
+    return pair
 
 
 def _exchange(db: Database, pair: Pair) -> tuple[str, str]:

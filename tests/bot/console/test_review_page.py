@@ -92,6 +92,70 @@ def test_a_decision_can_be_undone(bot: Bot) -> None:
     assert fields(page.text)["prompt"] == "A?"
 
 
+def test_only_own_decisions_can_be_undone(bot: Bot) -> None:
+    first, second = pending(bot, Draft("A?", "1"), Draft("B?", "2"))
+    ann, bob = client(bot, "reviewer", "ann"), client(bot, "reviewer", "bob")
+    for number, words in ((first, ("A?", "1")), (second, ("B?", "2"))):
+        sent = {"decision": "approve", "prompt": words[0], "response": words[1]}
+        ann.post(f"{REVIEW}/{number}", data=sent)
+
+    assert bob.post(f"{REVIEW}/{first}/undo").status_code == 409
+    wrong = REVIEW.replace("helpdesk", "none")
+    assert ann.post(f"{wrong}/{first}/undo").status_code == 404
+    assert pair(bot, first).status == "approved"
+    assert "The pair is back." in ann.post(f"{REVIEW}/{first}/undo").text
+    assert pair(bot, first).status == "pending"
+    assert pair(bot, first).reviewed_by == ""
+
+
+def seats(bot: Bot) -> int:
+    """A pending pair that probably states the fact of an approved one."""
+    approved = Draft("How many seats are there?", "Forty seats.", fact="seats")
+    bot.write(lambda db: given.approved(db, bot.domain, approved))
+    (waiting,) = pending(bot, Draft("How many seats?", "Forty-two.\nSince May."))
+    return waiting
+
+
+def test_edited_words_are_kept_in_a_newer_answer(bot: Bot) -> None:
+    number, reviewer = seats(bot), client(bot, "reviewer", "ann")
+    given_back = fields(reviewer.get(REVIEW).text)
+    sent = {**given_back, "decision": "newer", "response": "Forty-three."}
+
+    page = reviewer.post(f"{REVIEW}/{number}", data=sent)
+
+    assert "Approved, as the newer answer, in your words." in page.text
+    approved = pairs.list_pairs(bot.store.db, bot.domain, "approved")
+    made = next(p for p in approved if p.response == "Forty-three.")
+    assert made.fact == "seats"
+    assert [p.response for p in approved if p.id == number] == []
+    assert audit.recent(bot.store.db, 1)[0].detail["fact"] == "seats"
+
+
+def test_an_undone_newer_answer_is_no_newer_answer(bot: Bot) -> None:
+    number, reviewer = seats(bot), client(bot, "reviewer", "ann")
+    before = pair(bot, number)
+    assert before.fact != "seats"
+    sent = {**fields(reviewer.get(REVIEW).text), "decision": "newer"}
+    page = reviewer.post(f"{REVIEW}/{number}", data=sent)
+    assert "Approved, as the newer answer." in page.text
+    assert pair(bot, number).fact == "seats"
+
+    reviewer.post(f"{REVIEW}/{number}/undo", data=fields(page.text))
+
+    assert pair(bot, number).status == "pending"
+    assert pair(bot, number).fact == before.fact
+
+
+def test_line_ends_of_browsers_are_no_edit(bot: Bot) -> None:
+    for number in pending(bot, Draft("A?", "One\ntwo"), Draft("B?", "One\r\ntwo")):
+        sent = {"decision": "approve", "prompt": pair(bot, number).prompt}
+        page = client(bot, "reviewer").post(
+            f"{REVIEW}/{number}", data={**sent, "response": "One\r\ntwo"}
+        )
+        assert "Approved." in page.text
+        assert (pair(bot, number).status, pair(bot, number).response) == ("approved", "One\ntwo")
+
+
 def test_two_reviewers_get_different_pairs(bot: Bot) -> None:
     (first, _) = pending(bot, Draft("A?", "1"), Draft("B?", "2"))
     ann, bob = client(bot, "reviewer", "ann"), client(bot, "reviewer", "bob")
@@ -126,12 +190,12 @@ def test_an_unanswered_question_is_taught_with_one_click(bot: Bot) -> None:
     assert "2 people, 2 questions" in page
     action = page.split(f'action="{UNANSWERED}/')[1].split('"')[0]
 
-    page = reviewer.post(f"{UNANSWERED}/{action}", data={"response": "In the cellar."}).text
+    page = reviewer.post(f"{UNANSWERED}/{action}", data={"response": "In the cellar.\r\nNo."}).text
 
     assert "counts from the next question on" in page
     assert "declined no question" in page
     (made,) = pairs.list_pairs(bot.store.db, bot.domain, "approved")
-    assert (made.prompt, made.response) == ("Where is the canteen?", "In the cellar.")
+    assert (made.prompt, made.response) == ("Where is the canteen?", "In the cellar.\nNo.")
     assert made.author == "user:ann"
 
 

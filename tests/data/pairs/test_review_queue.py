@@ -89,6 +89,13 @@ def test_an_edit_of_the_white_space_around_the_words_keeps_the_pair(db: Database
     assert (new.id, new.status) == (1, "approved")
 
 
+def test_words_that_are_stored_in_another_form_are_no_edit(db: Database, domain: Domain) -> None:
+    """The pair was replaced by itself, and so rejected."""
+    pairs.add(db, domain, [Draft("Who?", "A\nB \x1b[1m")], source="correction", author="ada")
+    same = review_queue.edit(db, 4, "Who?", "A\r\nB \x1b[1m", "a")
+    assert (same.id, same.status) == (4, "approved")
+
+
 def test_an_edit_into_an_existing_pair_approves_that_pair(db: Database) -> None:
     new = review_queue.edit(db, 1, "Question 2?", "Answer 2.", "a")
     assert (new.id, new.status) == (2, "approved")
