@@ -44,6 +44,8 @@ class TaskAnswers:
         task = ask.task
         if task is None or ask.pinned is not None or not task.questions:
             return None
+        if ask.tools is not None or ask.after:
+            return None  # only a model calls them
         if ask.constrained and not task.as_json:
             return None  # its schema is not the one that is known here
         match task.kind:

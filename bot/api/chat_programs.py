@@ -31,6 +31,8 @@ NAMED: Mapping[str, TaskKind] = {
     "follow_up_generation": "follow_ups",
     "query_generation": "queries",
 }
+# What NextChat says to get a summary of a long conversation, as a system message at its end
+NEXTCHAT_SUMMARY = "Summarize the discussion briefly in 200 words or less to use as a prompt for "
 Said = tuple[Message, ...]
 
 
@@ -49,6 +51,8 @@ def task(messages: Sequence[ChatMessage], headers: Headers) -> ChatTask | None:
 
 def recognise(messages: Sequence[ChatMessage], named: str = "") -> ChatTask | None:
     """The same. `named`: the value of the header."""
+    if messages and messages[-1].role == "system":
+        return _at_the_end(messages[-1].content.strip(), messages[:-1], named.strip())
     system = "\n\n".join(m.content for m in messages if m.role in ("system", "developer")).strip()
     turns = [m for m in messages if m.role in ("user", "assistant") and m.content.strip()]
     if not turns or turns[-1].role != "user":
@@ -65,6 +69,16 @@ def recognise(messages: Sequence[ChatMessage], named: str = "") -> ChatTask | No
         return None
     form = _chat_history(prompt)
     return ChatTask(NAMED.get(named.strip(), "other"), form[1] if form else (), as_json=True)
+
+
+def _at_the_end(instruction: str, earlier: Sequence[ChatMessage], named: str) -> ChatTask | None:
+    """The task of a system message at the end of the conversation itself."""
+    turns = [m for m in earlier if m.role in ("user", "assistant") and m.content.strip()]
+    if turns and instruction.startswith(NEXTCHAT_SUMMARY):
+        return ChatTask("other", _messages(turns))
+    if turns and named:
+        return ChatTask(NAMED.get(named, "other"), _messages(turns), as_json=True)
+    return None
 
 
 # -- how a conversation stands in a prompt ------------------------------------------------------

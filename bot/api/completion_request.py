@@ -14,6 +14,7 @@ LAST = (
     "The last message must have the role 'user', or be what a tool returned, if the chat template "
     "of the base model has a place for that."
 )
+SYSTEM = ("system", "developer")
 
 
 class TextPart(StrictModel):
@@ -60,7 +61,7 @@ class ChatRequest(SampledRequest):
     messages: Annotated[list[ChatMessage], Field(min_length=1)] = Field(
         description="Each has a `role` (`system`, `developer`, `user`, `assistant` or `tool`) and "
         "a `content` (text, or parts of type `text`). The last one must be the user's, or what a "
-        "tool returned."
+        "tool returned; `system` messages may follow."
     )
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="The same as `max_tokens`. If both are given, this one applies."
@@ -94,34 +95,45 @@ class CompletionQuestion:
     after: tuple[Message, ...] = ()  # calls of tools for the question, and what they returned
 
 
-def question(request: ChatRequest) -> CompletionQuestion:
+def question(request: ChatRequest, field: str = "messages") -> CompletionQuestion:
     """Take the last message of the user as the question and the earlier ones as history. Only
-    calls of tools and their results may follow it. Raises BadField."""
-    roles = [m.role for m in request.messages]
-    if roles[-1] not in ("user", "tool") or "user" not in roles:
-        raise BadField("messages", LAST)
+    calls of tools and their results may follow it. System messages at the end belong to the system
+    prompt. If the question before them was answered already, it is asked again, with its answer in
+    the history. `field`: where the messages stood in the request. Raises BadField."""
+    said = [m for m in request.messages if m.role not in SYSTEM]
+    roles = [m.role for m in said]
+    told = request.messages[-1].role in SYSTEM
+    answered = told and roles[-1:] == ["assistant"] and said[-1].says_something
+    if "user" not in roles or not (answered or roles[-1] in ("user", "tool")):
+        raise BadField(field, LAST)
     at = len(roles) - 1 - roles[::-1].index("user")
-    earlier, last, after = request.messages[:at], request.messages[at], request.messages[at + 1 :]
+    earlier, last, after = said[:at], said[at], said[at + 1 :]
     if not last.content.strip():
-        raise BadField("messages", "The last message is empty.")
+        raise BadField(field, "The last message is empty.")
     for number, message in enumerate(request.messages):
         if message.role == "tool" and message.tool_call_id is None:
-            where = f"messages.{number}.tool_call_id"
+            where = f"{field}.{number}.tool_call_id"
             raise BadField(where, f"'{where}' is missing: the call whose result this is.")
+    if answered:
+        earlier, after = said, []
     if not all(m.role == "tool" or m.tool_calls for m in after):
-        raise BadField("messages", LAST)
-    system = [m.content for m in earlier if m.role in ("system", "developer")]
-    history = tuple(
-        m.as_history
-        for m in earlier
-        if m.role in ("user", "assistant", "tool") and m.says_something
-    )
+        raise BadField(field, LAST)
+    system = [m.content for m in request.messages if m.role in SYSTEM]
     return CompletionQuestion(
         last.content,
-        history,
+        tuple(m.as_history for m in earlier if m.says_something),
         "\n\n".join(system) if system else None,
         tuple(m.as_history for m in after),
     )
+
+
+def instruction(request: ChatRequest) -> CompletionQuestion:
+    """Take the last message as what is asked, although it is a system message, as some chat
+    programs ask for a summary of the conversation."""
+    *earlier, last = request.messages
+    system = [m.content for m in earlier if m.role in SYSTEM]
+    said = tuple(m.as_history for m in earlier if m.role not in SYSTEM and m.says_something)
+    return CompletionQuestion(last.content, said, "\n\n".join(system) if system else None)
 
 
 def sampling(request: ChatRequest, context_tokens: int) -> dict[str, Any]:

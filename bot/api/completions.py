@@ -7,7 +7,8 @@ and the header `X-Understudy-Instead-Of` name the adapter that should have answe
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, TypeVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
 
 import orjson
 from sqlite_utils import Database
@@ -25,11 +26,21 @@ from bot.api.tool_fields import tools_of
 from bot.service import Service
 from data.conversations.conversations import new_reply_id
 from data.domains import Domain
-from data.people.keys import Key
 from data.store.errors import Invalid
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Admitted(Generic[T]):
+    """A request whose key is valid."""
+
+    given: T
+    request: ChatRequest
+    person: str
+    domain: Domain
+    pinned: str | None  # the model that it names, unless that is the domain
 
 
 class Completions:
@@ -117,10 +128,13 @@ async def understand(
     headers: Headers,
     receive: Receive,
     parse: Callable[[bytes], tuple[T, ChatRequest]],
+    complete: Callable[[Database, T, ChatRequest, str], ChatRequest] | None = None,
+    field: str = "messages",
 ) -> tuple[T, Ask]:
     """The parsed request and its question. `parse` turns a body into the request, and the same as a
-    chat request. An invalid key is reported before anything else, so that it reveals nothing about
-    the request."""
+    chat request. `complete` gives this the messages that are only named, for the person who asks.
+    `field`: where the messages stand in the body. An invalid key is reported before anything else,
+    so that it reveals nothing about the request."""
     secret = auth.bearer(headers)
     body = await relay.body(receive)
     fault: Invalid | None = None
@@ -130,16 +144,28 @@ async def understand(
     except Invalid as error:
         fault = error
 
-    def admit(db: Database) -> tuple[Key, Domain | None, str | None]:
+    def admit(db: Database) -> Admitted[T] | None:
         key = auth.verify(db, secret)
-        return (key, *models.resolve(db, parsed[1].model)) if parsed else (key, None, None)
+        if parsed is None:
+            return None
+        given, request = parsed
+        domain, pinned = models.resolve(db, request.model)
+        person = auth.person(key, request.user or chat_programs.user(headers))
+        if complete is not None:
+            request = complete(db, given, request, person)
+        return Admitted(given, request, person, domain, pinned)
 
-    key, domain, pinned = await service.store.read(admit)
-    if parsed is None or domain is None:
+    admitted = await service.store.read(admit)
+    if admitted is None:
         raise fault or Invalid("The request cannot be understood.")
-    given, request = parsed
-    question = completion_request.question(request)
-    person = auth.person(key, request.user or chat_programs.user(headers))
+    request, person = admitted.request, admitted.person
+    task = chat_programs.task(request.messages, headers)
+    at_the_end = task is not None and request.messages[-1].role == "system"
+    question = (
+        completion_request.instruction(request)
+        if at_the_end
+        else completion_request.question(request, field)
+    )
     reply_id = new_reply_id()
     serving = service.settings.serving
     tools = tools_of(
@@ -153,12 +179,12 @@ async def understand(
         if request.as_json:
             raise BadField("response_format", "Give either 'tools' or 'response_format'.")
         sampling |= tools.sampling
-    return given, Ask(
+    return admitted.given, Ask(
         person=person,
         thread=f"{person}/{reply_id}",  # callers send the whole conversation every time
         text=question.text,
-        domain=domain,
-        pinned=pinned,
+        domain=admitted.domain,
+        pinned=admitted.pinned,
         history=question.history,
         repetitions=True,  # what a caller sends is sent on unchanged
         system=question.system,
@@ -167,7 +193,7 @@ async def understand(
         after=question.after,
         references=request.understudy.references,
         store=request.store,
-        task=chat_programs.task(request.messages, headers),
+        task=task,
         reply_id=reply_id,
     )
 

@@ -101,6 +101,15 @@ WRITTEN = {  # by a model
             "far. Your context window is filling up.\n\n## Checkpoint\n\n## Goal"
         ),
     ],
+    "NextChat: in short": [
+        *user(ASKED),
+        {"role": "assistant", "content": ANSWERED},
+        {
+            "role": "system",
+            "content": "Summarize the discussion briefly in 200 words or less to use as a prompt "
+            "for future context.",
+        },
+    ],
     "LobeChat: in short": user(
         "Merge both into one object.",
         "You are a conversation context compressor. Merge prior context.",

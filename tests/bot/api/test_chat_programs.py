@@ -112,6 +112,31 @@ def test_everything_else_is_written_by_the_base(grounded: Bot, program: str) -> 
     assert recorded(grounded) == NOTHING
 
 
+def test_a_summary_is_asked_for_after_the_conversation(bot: Bot) -> None:
+    *said, instruction = WRITTEN["NextChat: in short"]
+    memory = {"role": "system", "content": "This is a summary."}
+
+    post(bot, [memory, *said, instruction])
+
+    (asked,) = bot.vllm.asked
+    assert asked["messages"] == [memory, *said, {**instruction, "role": "user"}]
+
+
+@pytest.mark.parametrize("headers", [{}, {"X-Understudy-Task": "title_generation"}], ids=str)
+def test_a_task_that_may_call_tools_is_written_by_the_base(
+    grounded: Bot, headers: dict[str, str]
+) -> None:
+    tool: Any = {"type": "function", "function": {"name": "title"}}
+    grounded.vllm.say = lambda body: words(body["model"], '{"title":"Hours"}')
+
+    answer = post(grounded, TITLES["LibreChat"], tools=[tool], tool_choice=tool, headers=headers)
+
+    (call,) = answer["choices"][0]["message"]["tool_calls"]
+    assert call["function"] == {"name": "title", "arguments": '{"title":"Hours"}'}
+    assert grounded.vllm.asked[0]["tools"] == [tool]
+    assert recorded(grounded) == NOTHING
+
+
 @pytest.mark.parametrize("model", ["helpdesk@base", "helpdesk@2"])
 def test_a_chosen_model_writes_titles_too(grounded: Bot, model: str) -> None:
     answer = post(grounded, TITLES["LibreChat"], model=model)

@@ -215,3 +215,48 @@ def test_the_intended_adapter_is_not_marked_as_a_fallback(bot: Bot) -> None:
     answer = bot.http("member").post("/v1/chat/completions", json=body)
 
     assert "x-understudy-instead-of" not in answer.headers
+
+
+INSTRUCTION = {"role": "system", "content": "Answer in rhyme."}
+SAID = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "What is a run?"},
+]
+
+
+@pytest.mark.parametrize("route", ["/v1/chat/completions", "/v1/chat/answers"])
+def test_a_system_message_at_the_end_belongs_to_the_system_prompt(bot: Bot, route: str) -> None:
+    body = {"model": "helpdesk", "messages": [*SAID, INSTRUCTION]}
+
+    answer = bot.http("member").post(route, json=body)
+
+    assert answer.status_code == 200, answer.text
+    system = {"role": "system", "content": "Be brief.\n\nAnswer in rhyme."}
+    assert bot.vllm.asked[-1]["messages"] == [system, SAID[1]]
+    texts = [r["text"] for r in bot.store.db.query("SELECT text FROM messages ORDER BY id")]
+    assert texts[0] == "What is a run?"
+
+
+def test_an_answered_question_before_it_is_asked_again(bot: Bot) -> None:
+    said = [*SAID, {"role": "assistant", "content": "One job."}, INSTRUCTION]
+
+    answer = bot.http("member").post(
+        "/v1/chat/completions", json={"model": "helpdesk", "messages": said}
+    )
+
+    assert answer.status_code == 200, answer.text
+    assert [(m["role"], m["content"]) for m in bot.vllm.asked[-1]["messages"][1:]] == [
+        ("user", "What is a run?"),
+        ("assistant", "One job."),
+        ("user", "What is a run?"),
+    ]
+
+
+def test_an_instruction_without_a_question_asks_nothing(bot: Bot) -> None:
+    said: tuple[list[dict[str, str]], ...] = ([], [{"role": "assistant", "content": "I"}])
+    for before in said:
+        body = {"model": "helpdesk", "messages": [*before, INSTRUCTION]}
+
+        answer = bot.http("member").post("/v1/chat/completions", json=body)
+
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "messages")
