@@ -267,15 +267,15 @@ class Chat:
                     raise
                 failure = error
             if failure is None:
+                calls = beginning.tool_calls
+                if calls:
+                    record.end_with_calls(calls, alone=beginning.demanded)
                 await self._close(ask, writing, "done", declined=declined)
                 if declined is not None:
                     yield _started(writing, ask, declined)
                     yield Delta(declined.text("declined"))
-                calls = beginning.tool_calls
                 yield Ended(
-                    "tool_calls"
-                    if calls and record.finish_reason == "stop"
-                    else record.finish_reason,
+                    record.finish_reason,
                     record.prompt_tokens,
                     record.completion_tokens,
                     writing.without_quoted,

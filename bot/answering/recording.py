@@ -25,7 +25,7 @@ from data.feedback import unanswered
 from data.pairs import reply_sources
 from data.pairs.reply_sources import Source
 from data.store.errors import UnderstudyError
-from serving.client import Chunk
+from serving.client import Chunk, ToolCall
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,13 @@ class Record:
             self.prompt_tokens = chunk.prompt_tokens - self._earlier_tokens
         if chunk.completion_tokens:
             self.completion_tokens = self._earlier_tokens + chunk.completion_tokens
+
+    def end_with_calls(self, calls: tuple[ToolCall, ...], *, alone: bool) -> None:
+        """The answer has ended, and calls tools. `alone`: all of its text is calls."""
+        if self.finish_reason == "stop":
+            self.finish_reason = tool_use.CALLED
+        if alone and self.finish_reason == tool_use.CALLED:
+            self.parts = [tool_use.as_text(calls)]
 
     def resume(self) -> None:
         """Another replica continues the text; its token counts start at zero."""

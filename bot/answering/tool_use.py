@@ -18,6 +18,8 @@ from serving.client import ToolCall
 
 NOTHING: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
 MAX_CALLS = 8  # that an answer may have, if calls are demanded
+CALLED = "tool_calls"  # the finish reason of an answer that calls tools
+BEGIN = '[{"name":'  # of the calls as they are stored
 
 
 class ToolsDisagree(Invalid):
@@ -103,8 +105,16 @@ def harmless(tool: Any, control_tokens: Collection[str]) -> Any:
 
 
 def as_text(calls: tuple[ToolCall, ...]) -> str:
-    """The calls as they are stored."""
+    """The calls as they are stored, after the words of the answer."""
     return orjson.dumps([{"name": c.name, "arguments": c.arguments} for c in calls]).decode()
+
+
+def from_text(text: str) -> tuple[str, tuple[ToolCall, ...]]:
+    """The words and the calls of an answer as it is stored; only for one that called tools."""
+    # arguments are a JSON string, whose quotation marks are escaped: the last place is theirs
+    words, begin, rest = text.rpartition(BEGIN)
+    given = orjson.loads(begin + rest) if begin else []
+    return (words if begin else text), tuple(ToolCall(c["name"], c["arguments"]) for c in given)
 
 
 def _complete(text: str) -> list[Mapping[str, Any]]:

@@ -32,6 +32,7 @@
 - `request_ids`: the caller's `X-Request-ID` and `traceparent`, or an id of ours
 - `request_path`: a path without the prefix of a proxy, and without a slash at its end
 - `response_format`: answers as JSON
+- `response_input`: the conversation of a response: its own input, and what it names
 - `response_object`: OpenAI's response object, and the events of its streams
 - `response_request`: the fields that `POST /v1/responses` accepts
 - `responses`: `POST /v1/responses`, OpenAI's newer API

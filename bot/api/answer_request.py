@@ -95,6 +95,10 @@ class AnswerRequest(StrictModel):
         """The names of the fields that were sent and have no effect here."""
         return self._ignored
 
+    def ignore(self, name: str) -> None:
+        """Note that a field has no effect here."""
+        self._ignored = (*self._ignored, name)
+
     @property
     def include_usage(self) -> bool:
         """Whether a stream ends with the token counts."""

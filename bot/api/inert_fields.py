@@ -23,6 +23,7 @@ INERT: Mapping[str, Sequence[Any]] = {
     "top_logprobs": (0,),
     "max_tokens": (-1,),
     "max_completion_tokens": (-1,),
+    "max_tool_calls": (ANY,),  # counts OpenAI's own tools, of which there are none
     "modalities": (["text"],),
     "moderation": (ANY,),
     "prediction": (ANY,),  # makes an answer faster, and no different

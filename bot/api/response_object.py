@@ -1,7 +1,8 @@
 """OpenAI's response object, and the events of its streams.
 
-An answer is a message with one part: a text, or a refusal if the words of a declined question stand
-where the caller wants JSON.
+The output is a message with one part, and calls of functions. Without calls there is always a
+message. Its part is a text, or a refusal if the words of a declined question stand where the caller
+wants JSON.
 """
 
 import time
@@ -13,6 +14,7 @@ from bot.answering.chat import Delta, Ended, Started
 from bot.api.completion_object import about, is_refusal
 from bot.api.problems import Problem
 from bot.api.response_request import ResponseRequest
+from bot.api.tool_fields import calls_as_items, digits_of
 
 
 class ResponseObject:
@@ -25,7 +27,10 @@ class ResponseObject:
         self.refused = False
         self._about: dict[str, Any] = {}
         self._as_json = request.text.format.type != "text"
-        self.item_id = f"msg_{reply_id.removeprefix('chatcmpl-')}"
+        self._reply_id = reply_id
+        self.item_id = f"msg_{digits_of(reply_id)}"
+        tools = request.tools or []
+        choice = request.tool_choice or ("auto" if tools else "none")
         self._head = {
             "id": reply_id,
             "object": "response",
@@ -35,13 +40,13 @@ class ResponseObject:
             "instructions": request.instructions,
             "max_output_tokens": request.max_output_tokens,
             "metadata": request.metadata or {},
-            "parallel_tool_calls": False,
+            "parallel_tool_calls": bool(tools) and request.parallel_tool_calls is not False,
             "previous_response_id": request.previous_response_id,
             "store": request.store,
             "temperature": request.temperature,
             "text": {"format": request.text.format.as_json},
-            "tool_choice": "none",
-            "tools": [],
+            "tool_choice": choice if isinstance(choice, str) else choice.model_dump(),
+            "tools": [tool.model_dump() for tool in tools],
             "top_p": request.top_p,
             "truncation": "auto",
             "user": request.user,
@@ -66,8 +71,10 @@ class ResponseObject:
             "total_tokens": ended.prompt_tokens + ended.completion_tokens,
         }
         reason = {"reason": "max_output_tokens"} if at_limit else None
-        item = self.item(state, text)
-        return self._state(state, output=[item], usage=used, incomplete_details=reason)
+        calls = calls_as_items(self._reply_id, ended.tool_calls, state)
+        words = [self.item(state, text)] if text or not calls else []
+        output = [*words, *calls]
+        return self._state(state, output=output, usage=used, incomplete_details=reason)
 
     def failed(self, problem: Problem) -> dict[str, Any]:
         error = {"code": problem.code or problem.type, "message": problem.message}
@@ -109,38 +116,70 @@ class ResponseEvents:
 
     def begin(self, started: Started) -> bytes:
         begun = self._response.begin(started)
-        item = self._response.item("in_progress")
-        empty = self._response.part("")
         return b"".join(
             [
                 self._event("response.created", response=begun),
                 self._event("response.in_progress", response=begun),
+            ]
+        )
+
+    def delta(self, delta: Delta) -> bytes:
+        if not delta.text:
+            return b""
+        begun = b"" if self._parts else self._message_begun()
+        self._parts.append(delta.text)
+        return begun + self._text_event("delta", delta.text)
+
+    def end(self, ended: Ended) -> bytes:
+        text = "".join(self._parts)
+        response = self._response.ended(text, ended)
+        events = []
+        for place, item in enumerate(response["output"]):
+            if item["type"] == "message":
+                events += [b"" if self._parts else self._message_begun(), self._message(item, text)]
+            else:
+                events.append(self._call(place, item))
+        events.append(self._event(f"response.{response['status']}", response=response))
+        return b"".join(events)
+
+    def error(self, problem: Problem) -> bytes:
+        """The last event of an interrupted answer."""
+        return self._event("response.failed", response=self._response.failed(problem))
+
+    def _message_begun(self) -> bytes:
+        item, empty = self._response.item("in_progress"), self._response.part("")
+        return b"".join(
+            [
                 self._event("response.output_item.added", output_index=0, item=item),
                 self._event("response.content_part.added", **self._place, part=empty),
             ]
         )
 
-    def delta(self, delta: Delta) -> bytes:
-        self._parts.append(delta.text)
-        return self._text_event("delta", delta.text)
-
-    def end(self, ended: Ended) -> bytes:
-        text = "".join(self._parts)
-        response = self._response.ended(text, ended)
-        (item,) = response["output"]
+    def _message(self, item: dict[str, Any], text: str) -> bytes:
+        """The end of the message."""
         part = self._response.part(text)
         return b"".join(
             [
                 self._text_event("done", text),
                 self._event("response.content_part.done", **self._place, part=part),
                 self._event("response.output_item.done", output_index=0, item=item),
-                self._event(f"response.{response['status']}", response=response),
             ]
         )
 
-    def error(self, problem: Problem) -> bytes:
-        """The last event of an interrupted answer."""
-        return self._event("response.failed", response=self._response.failed(problem))
+    def _call(self, index: int, item: dict[str, Any]) -> bytes:
+        """A call, which comes at once: all that is known of it is known at the end."""
+        place = {"item_id": item["id"], "output_index": index}
+        whole = item["arguments"]
+        begun = item | {"status": "in_progress", "arguments": ""}
+        named = {"name": item["name"], "arguments": whole}
+        return b"".join(
+            [
+                self._event("response.output_item.added", output_index=index, item=begun),
+                self._event("response.function_call_arguments.delta", **place, delta=whole),
+                self._event("response.function_call_arguments.done", **place, **named),
+                self._event("response.output_item.done", output_index=index, item=item),
+            ]
+        )
 
     def _text_event(self, kind: Literal["delta", "done"], text: str) -> bytes:
         """More of the text, or all of it, under the name that its part has for it."""

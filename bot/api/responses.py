@@ -1,4 +1,4 @@
-"""`POST /v1/responses`, OpenAI's newer API, as a plain ASGI route: text in, text out.
+"""`POST /v1/responses`, OpenAI's newer API, as a plain ASGI route: text in, text or calls out.
 
 It is the default of OpenAI's and Vercel's SDKs. The answer comes about as in
 `/v1/chat/completions`, with the same searches, adapters and records; only the form differs.
@@ -8,9 +8,7 @@ the store, whose key names the earlier response. So several responses can go on 
 and each has exactly the history that led to it.
 """
 
-import contextlib
 import logging
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -25,26 +23,12 @@ from bot.api import answer_request, relay
 from bot.api.completion_request import ChatRequest
 from bot.api.completions import answer, understand
 from bot.api.problems import BadField
+from bot.api.response_input import conversation
 from bot.api.response_object import ResponseEvents, ResponseObject
-from bot.api.response_request import REFERENCE, InputMessage, ResponseRequest
+from bot.api.response_request import NEEDED, ResponseRequest
 from bot.service import Service
-from data.conversations import conversations
-from data.conversations.conversations import Message
-from data.store.db import value
-from data.store.errors import NotFound
 
 log = logging.getLogger(__name__)
-GOES_ON = re.compile(r"/after/(chatcmpl-[0-9a-f]{1,64})$")  # at the end of a conversation's key
-
-
-class PreviousResponseNotFound(BadField):
-    """`previous_response_id` names no response that this person got."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "previous_response_id",
-            "There is no earlier response with this id for this person. It may have been erased.",
-        )
 
 
 class Responses:
@@ -52,7 +36,8 @@ class Responses:
 
     With `previous_response_id`, the conversation goes on from an earlier response to the same
     person: from its question and answer, and from those of the responses before it. Other messages
-    that came with an earlier `input`, and earlier `instructions`, are not stored. With `stream`,
+    that came with an earlier `input`, what tools returned, and earlier `instructions`, are not
+    stored. With `stream`,
     the answer comes as OpenAI's events; if it is interrupted, the last one is
     `response.failed`."""
 
@@ -84,79 +69,26 @@ class Responses:
             log.info("The caller disconnected before the answer was complete")
 
     async def _understand(self, headers: Headers, receive: Receive) -> tuple[ResponseRequest, Ask]:
-        def parse(body: bytes) -> tuple[ResponseRequest, ChatRequest]:
-            given = answer_request.parse(ResponseRequest, body)
-            if given.input[-1].role != "user" or not given.input[-1].content.strip():
-                raise BadField("input", "The last message must be the user's, and not empty.")
-            return given, given.as_chat()
-
-        request, ask = await understand(self._service, headers, receive, parse)
+        chat = self._service.chat
         turns = self._service.settings.bot.history_turns
 
-        def read(db: Database) -> Ask:
-            said = _with_references(db, request.input[:-1], ask.person)
-            if (previous := request.previous_response_id) is None:
-                return replace(ask, history=said)
-            earlier = history_until(db, previous, ask.person, turns)
-            thread = f"{ask.thread}/after/{previous}"
-            return replace(ask, thread=thread, history=(*earlier, *said))
+        def parse(body: bytes) -> tuple[ResponseRequest, ChatRequest]:
+            given = answer_request.parse(ResponseRequest, body)
+            if given.tools and given.text.format.type != "text":
+                raise BadField("text.format", "Give either 'tools' or a 'text.format'.")
+            if not chat.takes_tool_messages and any(item.type in NEEDED for item in given.input):
+                given.ignore("input.function_call")
+            return given, given.as_chat()
 
-        return request, await self._service.store.read(read)
+        def complete(
+            db: Database, given: ResponseRequest, request: ChatRequest, person: str
+        ) -> ChatRequest:
+            with_tools = chat.takes_tool_messages
+            said = conversation(db, given, person, turns, with_tools=with_tools)
+            return request.model_copy(update={"messages": said})
 
-
-def _with_references(
-    db: Database, earlier: Sequence[InputMessage], person: str
-) -> tuple[Message, ...]:
-    """The earlier messages of the input, with the texts of those that are only named. Raises
-    BadField."""
-    found = []
-    for message in earlier:
-        text = message.content
-        if message.type == REFERENCE:
-            text = _text_of(db, message.id or "", person)
-        if message.role in ("user", "assistant") and text.strip():
-            found.append(Message("user" if message.role == "user" else "assistant", text))
-    return tuple(found)
-
-
-def _text_of(db: Database, item_id: str, person: str) -> str:
-    """The text of an earlier response's message. Raises BadField."""
-    reply_id, text = item_id.replace("msg_", "chatcmpl-", 1), ""
-    with contextlib.suppress(NotFound):
-        if conversations.reply(db, reply_id).person == person:
-            text = conversations.exchange(db, reply_id)[1]
-    if not text:
-        raise BadField("input", "An `item_reference` names no message that this person got.")
-    return text
-
-
-def history_until(db: Database, reply_id: str, person: str, turns: int) -> tuple[Message, ...]:
-    """The last `turns` questions and answers up to a response, the oldest first. Raises
-    PreviousResponseNotFound if this person did not get the response."""
-    found: list[Message] = []
-    following: str | None = reply_id
-    first = True
-    while following is not None and (first or len(found) < 2 * turns):
-        try:
-            known = conversations.reply_with_question(db, following)
-        except NotFound:
-            known = None
-        if known is None or known.reply.person != person:
-            if first:
-                raise PreviousResponseNotFound
-            break  # erased since
-        if known.text.strip() and turns:
-            found = [Message("user", known.question), Message("assistant", known.text), *found]
-        following, first = _named_in(known.thread), False
-    return tuple(found)
-
-
-def response_before(db: Database, conversation_id: int) -> str | None:
-    """The response from which a conversation goes on, if it does."""
-    thread = value(db, "SELECT thread FROM conversations WHERE id = ?", [conversation_id])
-    return _named_in(str(thread))
-
-
-def _named_in(thread: str) -> str | None:
-    found = GOES_ON.search(thread)
-    return found[1] if found else None
+        understood = await understand(self._service, headers, receive, parse, complete, "input")
+        request, ask = understood
+        if (previous := request.previous_response_id) is not None:
+            ask = replace(ask, thread=f"{ask.thread}/after/{previous}")
+        return request, ask

@@ -10,13 +10,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from sqlite_utils import Database
 
+from bot.answering import tool_use
 from bot.answering.chat import Ended, Started
 from bot.api import auth
 from bot.api.problems import Problem
 from bot.api.rate_bounds import bound_key_writes
+from bot.api.response_input import response_before
 from bot.api.response_object import ResponseObject
 from bot.api.response_request import ResponseRequest
-from bot.api.responses import response_before
 from bot.service import Service
 from data import domains
 from data.adapters import registry
@@ -103,16 +104,19 @@ def _object(db: Database, stored: _Stored) -> dict[str, Any]:
     )
     response = ResponseObject(request, reply.id, reply.created_at // 1_000_000)
     begun = response.begin(_started(db, reply))
-    ended = Ended(reply.finish_reason or "stop", reply.prompt_tokens, reply.completion_tokens)
+    called = reply.finish_reason == tool_use.CALLED
+    text, calls = tool_use.from_text(stored.text) if called else (stored.text, ())
+    tokens = reply.prompt_tokens, reply.completion_tokens
+    ended = Ended(reply.finish_reason or "stop", *tokens, tool_calls=calls)
     match reply.status:
         case "streaming":
             return begun
         case "failed":
             return response.failed(Problem(503, "service_unavailable_error", reply.error))
         case "done":
-            return response.ended(stored.text, ended)
+            return response.ended(text, ended)
         case _:
-            return response.ended(stored.text, ended, STOPPED[reply.status])
+            return response.ended(text, ended, STOPPED[reply.status])
 
 
 def _started(db: Database, reply: Reply) -> Started:

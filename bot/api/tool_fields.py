@@ -37,6 +37,18 @@ class Tool(StrictModel):
     function: FunctionTool = Field(description="A function that the caller can run.")
 
 
+class ResponseTool(FunctionTool):
+    """A tool of `/v1/responses`, where the function's fields stand beside the type."""
+
+    type: Literal["function"] = Field(description="Only `function`.")
+
+    @property
+    def as_tool(self) -> Tool:
+        """The same tool as `/v1/chat/completions` names it."""
+        given = self.model_dump(exclude={"type"}, exclude_none=True)
+        return Tool(type="function", function=FunctionTool(**given))
+
+
 class NamedFunction(StrictModel):
     name: Name = Field(description="The name of one of the tools.")
 
@@ -47,6 +59,16 @@ class NamedTool(StrictModel):
 
 
 ToolChoice = Literal["auto", "required"] | NamedTool
+
+
+class NamedResponseTool(NamedFunction):
+    """`tool_choice` of `/v1/responses`, if it names a function."""
+
+    type: Literal["function"] = Field(description="Only `function`.")
+
+    @property
+    def as_choice(self) -> NamedTool:
+        return NamedTool(type="function", function=NamedFunction(name=self.name))
 
 
 class CalledFunction(StrictModel):
@@ -89,19 +111,49 @@ def tools_of(
     return Tools(given, "auto", parallel=parallel)
 
 
+def of_response(digits: str) -> str:
+    """The reply id whose hexadecimal digits stand in the ids of a response's items."""
+    return f"chatcmpl-{digits}"
+
+
+def digits_of(reply_id: str) -> str:
+    return reply_id.removeprefix("chatcmpl-")
+
+
+def call_id(reply_id: str, number: int) -> str:
+    """The id of a call in a response, which its result names: the same whenever it is made."""
+    return f"call_{digits_of(reply_id)}_{number}"
+
+
+def calls_as_items(reply_id: str, calls: Sequence[ToolCall], status: str) -> list[dict[str, Any]]:
+    """The calls as items of a response's output."""
+    return [
+        {
+            "id": f"fc_{digits_of(reply_id)}_{number}",
+            "type": "function_call",
+            "status": status,
+            "call_id": call_id(reply_id, number),
+            "name": call.name,
+            "arguments": compact(call.arguments),
+        }
+        for number, call in enumerate(calls)
+    ]
+
+
 def calls_as_json(calls: Sequence[ToolCall]) -> list[dict[str, Any]]:
     """The field `tool_calls` of a message. Arguments that are JSON have no needless white space."""
     return [
         {
             "id": f"call_{secrets.token_hex(12)}",
             "type": "function",
-            "function": {"name": call.name, "arguments": _compact(call.arguments)},
+            "function": {"name": call.name, "arguments": compact(call.arguments)},
         }
         for call in calls
     ]
 
 
-def _compact(arguments: str) -> str:
+def compact(arguments: str) -> str:
+    """Arguments without needless white space, if they are JSON."""
     try:
         return orjson.dumps(orjson.loads(arguments)).decode()
     except orjson.JSONDecodeError:  # it was cut

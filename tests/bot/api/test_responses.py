@@ -6,7 +6,7 @@ from typing import Any
 import openai
 import pytest
 
-from bot.api.responses import history_until
+from bot.api.response_input import history_until
 from data.conversations import conversations
 from data.conversations.conversations import Message
 from data.feedback import feedback
@@ -217,7 +217,9 @@ def test_a_reference_to_another_persons_message_is_refused(bot: Bot) -> None:
 
 
 REFUSED: list[tuple[str, Any, str]] = [
-    ("tools", [{"type": "web_search"}], "not supported"),
+    ("tools", [{"type": "web_search"}], "only tools of the type 'function'"),
+    ("tools", [{"type": "function", "function": {"name": "f"}}], "missing"),
+    ("tool_choice", "required", "requires 'tools'"),
     ("text", {"format": {"type": "json_schema"}}, "'name' and 'schema'"),
     ("text", {"format": {"type": "text", "schema": {}}}, "'name' and 'schema'"),
     ("background", True, "must be False"),
@@ -228,8 +230,11 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("input", [], "at least one entry"),
     ("input", [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "I"}], ""),
     ("input", [{"type": "function_call_output", "call_id": "1", "output": "2"}], "message"),
+    ("input", [{"type": "function_call_output", "output": "2"}], "'call_id' and 'output'"),
+    ("input", [{"type": "function_call", "call_id": "1"}], "'call_id' and 'name'"),
+    ("input", [{"type": "web_search_call", "id": "1"}], "only items of the types"),
     ("input", [{"role": "user", "content": [{"type": "input_image"}]}], "input_text"),
-    ("input", "  ", "not empty"),
+    ("input", "  ", "is empty"),
 ]
 
 
