@@ -25,7 +25,8 @@ def queue() -> asyncio.Semaphore:
     dependencies=[Depends(auth.reviewer)],
     response_description="`domain`, `pairs` (how many were checked), `findings`, `distributions` "
     "and `seconds`. A finding has `check`, `title`, `count`, `unit`, `examples`, `fix`, "
-    "`fix_says`, `pair_ids`, and `not_checked`, the reason why the check could not run.",
+    "`fix_says`, `pair_ids`, `kept_ids` (of duplicates: for each pair the one that stays), and "
+    "`not_checked`, the reason why the check could not run.",
     responses={
         400: {"description": "There is no such check."},
         404: {"description": "There is no such domain."},

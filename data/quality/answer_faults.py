@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterator
+from itertools import groupby
 
 from data.quality.findings import CODE, Found, Rows, short
 
@@ -18,7 +19,8 @@ STYLE = 0.9  # share of answers that end like sentences, from which on the other
 LEAST_WORDS = 6  # of an answer that is a sentence
 LOOP_WORDS = 18  # of an answer that can repeat itself
 DISTINCT = 0.55  # share of distinct three-word sequences below which it does
-REPEATED = 3  # times that a sentence may not stand in an answer
+REPEATED = 3  # times that a sentence may not stand in a row, or in an answer that is mostly that
+PART = 0.4  # of the words of such an answer; steps for several devices may each end alike
 SENTENCE = re.compile(r"[^.!?\n]+[.!?]*")
 STOCK = re.compile(
     r"(?i)\bas an? (?:AI|artificial intelligence|large)(?: language)? (?:model|assistant)\b|"
@@ -70,11 +72,13 @@ def looping(rows: Rows) -> Iterator[Found]:
             if len(set(triples)) < DISTINCT * len(triples):
                 yield Found(pair.id, f"repeats “{' '.join(_most_common(triples))}”")
                 continue
-        said = Counter(
-            one for found in SENTENCE.findall(prose) if len((one := found.strip()).split()) >= 4
-        )
-        if said and (top := said.most_common(1)[0])[1] >= REPEATED:
-            yield Found(pair.id, f"repeats “{short(top[0])}”")
+        said = [s for found in SENTENCE.findall(prose) if len((s := found.strip()).split()) >= 4]
+        top, times = max(Counter(said).items(), key=lambda one: one[1], default=("", 0))
+        in_a_row = max((len(list(same)) for _, same in groupby(said)), default=0)
+        if in_a_row >= REPEATED or (
+            times >= REPEATED and times * len(top.split()) >= PART * len(words)
+        ):
+            yield Found(pair.id, f"repeats “{short(top)}”")
 
 
 def boilerplate(rows: Rows) -> Iterator[Found]:

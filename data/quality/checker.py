@@ -118,7 +118,9 @@ def _finding(
         ]
     except NotChecked as not_checked:
         reason = str(not_checked)
-    ids = dict.fromkeys(one.pair_id for one in found)
+    ids: dict[int, int | None] = {}
+    for one in found:
+        ids.setdefault(one.pair_id, one.kept)
     return QualityFinding(
         check=check.name,
         title=check.title,
@@ -129,6 +131,7 @@ def _finding(
         fix_says=check.fix_says,
         not_checked=reason,
         pair_ids=tuple(ids),
+        kept_ids=tuple(kept for kept in ids.values() if kept is not None),
     )
 
 

@@ -42,7 +42,8 @@ def near(rows: Rows) -> Iterator[Found]:
 
 
 def conflicts(rows: Rows) -> Iterator[Found]:
-    """Older pairs whose question has another answer in a newer one. A run learns the newest."""
+    """Older pairs whose question has another answer in a newer one. A run learns the newest. A pair
+    that waits for review contradicts nothing yet."""
     for group in rows.groups:
         by_question: dict[tuple[str, ...], list[Pair]] = {}
         for at in group:
@@ -51,9 +52,15 @@ def conflicts(rows: Rows) -> Iterator[Found]:
             context = (normalise(pair.system), *(normalise(t.content) for t in pair.turns))
             by_question.setdefault((*context, "", *words), []).append(pair)
         for asked in by_question.values():
-            newest = max(asked, key=lambda pair: (pair.split == "golden", pair.id))
+            approved = [pair for pair in asked if pair.status == "approved"]
+            if not approved:
+                continue
+            newest = max(approved, key=lambda pair: (pair.split == "golden", pair.id))
             for pair in asked:
-                if pair is not newest and pair.split != "golden" and not _alike(pair, newest):
+                newer = pair.status == "pending" and pair.id > newest.id
+                if newer or pair is newest or pair.split == "golden":
+                    continue
+                if not _alike(pair, newest):
                     told = f"pair {newest.id} says: {short(newest.response)}"
                     yield Found(pair.id, told, newest.id)
 

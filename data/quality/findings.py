@@ -45,6 +45,7 @@ class QualityFinding:
     fix_says: str  # what `--fix` does, or why it does nothing
     not_checked: str = ""  # why the check could not run; '' if it did
     pair_ids: tuple[int, ...] = ()
+    kept_ids: tuple[int, ...] = ()  # of duplicates: for each of `pair_ids` the pair that stays
 
 
 @dataclass(frozen=True)

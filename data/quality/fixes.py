@@ -25,6 +25,7 @@ from data.store.db import Store, insert, rows, value
 from data.store.errors import NotFound, UnderstudyError
 
 TOGETHER = 100  # pairs in one transaction
+Removal = tuple[str, FixKind, int | None]  # the check, the fix, and the pair that stays instead
 
 
 @dataclass(frozen=True)
@@ -43,24 +44,18 @@ def apply(
 ) -> Fixed:
     """Fix what the report found. Checks whose pairs can be right are fixed only if `only` names
     them. Golden questions are left alone."""
-    masks: dict[int, list[str]] = {}
-    removals: dict[int, tuple[str, FixKind]] = {}  # what is taken out needs no mask
-    for finding in report.findings:
-        kind = _kind(finding, only)
-        for pair_id in finding.pair_ids if kind else ():
-            if kind == "mask":
-                masks.setdefault(pair_id, []).append(finding.check)
-            elif kind:
-                removals.setdefault(pair_id, (finding.check, kind))
-    todo: dict[int, tuple[str, FixKind]] = {i: (",".join(n), "mask") for i, n in masks.items()}
-    todo |= removals
+    masks, removals = _chosen(report, only)
+    todo = [
+        *((pair_id, *removal) for pair_id, removal in sorted(removals.items())),
+        *((pair_id, ",".join(names), "mask", None) for pair_id, names in sorted(masks.items())),
+    ]
     batch, done, left = 0, dict.fromkeys(("mask", "quarantine", "merge"), 0), 0
-    waiting = iter(sorted(todo.items()))
+    waiting = iter(todo)
     while some := list(islice(waiting, TOGETHER)):
         with store.write() as db:
             batch = batch or 1 + int(value(db, "SELECT coalesce(max(id), 0) FROM quality_fixes"))
-            for pair_id, (check, kind) in some:
-                if _fix(db, domain, pair_id, check, kind, batch):
+            for pair_id, check, kind, kept in some:
+                if _fix(db, domain, pair_id, check, kind, batch, kept):
                     done[kind] += 1
                 else:
                     left += 1
@@ -96,6 +91,35 @@ WHERE domain_id = ? AND batch = ? AND undone_at IS NULL ORDER BY id DESC
 """
 
 
+def _chosen(
+    report: QualityReport, only: Collection[str]
+) -> tuple[dict[int, list[str]], dict[int, Removal]]:
+    """The checks that mask each pair, and what becomes of each pair that is taken out.
+
+    A pair is merged only into one that stays: where the pair that duplicates are merged into has
+    another fault, they are left alone, so that no answer is lost."""
+    masks: dict[int, list[str]] = {}
+    faulty: dict[int, Removal] = {}
+    merged: dict[int, Removal] = {}
+    for finding in report.findings:
+        kind = _kind(finding, only)
+        if kind == "mask":
+            for pair_id in finding.pair_ids:
+                masks.setdefault(pair_id, []).append(finding.check)
+        elif kind == "quarantine":
+            for pair_id in finding.pair_ids:
+                faulty.setdefault(pair_id, (finding.check, kind, None))
+        elif kind == "merge":
+            for pair_id, kept in zip(finding.pair_ids, finding.kept_ids, strict=True):
+                merged.setdefault(pair_id, (finding.check, kind, kept))
+    for pair_id, (check, kind, kept) in list(merged.items()):
+        while kept in merged:
+            kept = merged[kept][2]
+        merged[pair_id] = (check, kind, kept)
+    removals = faulty | {i: found for i, found in merged.items() if found[2] not in faulty}
+    return {i: names for i, names in masks.items() if i not in removals}, removals
+
+
 def _kind(finding: QualityFinding, only: Collection[str]) -> FixKind | None:
     check = checks.by_name(finding.check)
     if only:
@@ -103,12 +127,21 @@ def _kind(finding: QualityFinding, only: Collection[str]) -> FixKind | None:
     return None if check.by_name else check.fix
 
 
-def _fix(db: Database, domain: Domain, pair_id: int, check: str, kind: FixKind, batch: int) -> bool:
+def _fix(
+    db: Database,
+    domain: Domain,
+    pair_id: int,
+    check: str,
+    kind: FixKind,
+    batch: int,
+    kept: int | None,
+) -> bool:
     try:
         pair = pairs.get(db, pair_id)
+        other = pair if kept is None else pairs.get(db, kept)
     except NotFound:
         return False
-    if pair.split == "golden" or pair.status not in ("approved", "pending"):
+    if pair.split == "golden" or not {pair.status, other.status} <= {"approved", "pending"}:
         return False
     new_id = None
     if kind == "mask":
@@ -176,7 +209,7 @@ def _undo(
     try:
         back = review_status.change_status_only(db, pair_id, "quarantined", before)
     except UnderstudyError:  # a golden question asks the same by now
-        return False
+        back = False
     if back and new_pair_id is not None:
         review_status.change_status_only(db, new_pair_id, before, "quarantined")
     db.execute("UPDATE quality_fixes SET undone_at = ? WHERE id = ?", [now_us(), fix_id])

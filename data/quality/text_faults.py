@@ -11,7 +11,7 @@ PLACEHOLDER = re.compile(
     r"|\b(?:TODO|TBD|FIXME|TBC)\b|\bXXX+\b|(?i:\blorem ipsum\b)|(?i:\breplace[ _]me\b|\bchangeme\b)"
     r"|(?i:[\[<](?!(?:phone number|e-mail address)(?: \d+)?\])(?:insert|your|enter|name of|company"
     r"|customer|product|first|last|agent|date|link|phone|e-?mail|address|placeholder)"
-    r"(?:[ _-][^\]>\n]{0,40})?[\]>])"
+    r"(?:[ _-](?:(?!://)[^\]>\n@]){0,40})?[\]>](?!\(|\[|:\s*<?http))"  # a link is none
 )
 HTML = re.compile(
     r"(?i)</?(?:p|br|div|span|a|ul|ol|li|table|tbody|thead|tr|td|th|h[1-6]|b|i|u|em|strong|img|font|"

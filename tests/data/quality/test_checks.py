@@ -1,5 +1,7 @@
 """Each check finds its fault, and leaves what only looks like it alone."""
 
+from dataclasses import replace
+
 import pytest
 
 from data.pairs.pairs import Pair
@@ -28,6 +30,7 @@ CLEAN = [
         ("placeholders", "TODO: ask Anna what the real answer is."),
         ("placeholders", "Lorem ipsum dolor sit amet."),
         ("placeholders", "Write to [your company name] and wait."),
+        ("placeholders", "Dear [customer name]: your order [insert date/time] is on its way."),
         ("boilerplate", "As an AI language model, I do not know the opening hours."),
         ("boilerplate", "The office opens at nine.\n\nKind regards\nYour team"),
         ("looping-answers", "Press the button and wait. " * 9),
@@ -62,6 +65,11 @@ def test_the_fault_is_found(check: str, text: str) -> None:
     [
         ("placeholders", "Call [phone number] or [phone number 2]."),
         ("placeholders", "In the template, `{{name}}` stands for the name."),
+        ("placeholders", "Pay in the [Customer portal](https://example.com) or [your account][1]."),
+        ("placeholders", "Write to <customer-care@example.com> or see <link-list://example.com>."),
+        ("looping-answers", "On a phone, open the menu at the top. Tap Save to keep your changes. "
+         "On a tablet, open the bar and choose Edit. Tap Save to keep your changes. In a browser, "
+         "open Settings and change what you need. Tap Save to keep your changes."),
         ("truncated-answers", "These are allowed:\n- a laptop of your own\n- a phone of the firm"),
         ("truncated-answers", "The settings are in the file https://example.com/a/b/settings"),
         ("looping-answers", "Open the lid. Take out the paper. Close the lid. Press the button. "
@@ -186,3 +194,11 @@ def test_private_words_are_never_quoted() -> None:
 def test_allowed_contact_data_is_no_finding() -> None:
     around = Surroundings(allowed=frozenset({"05551234"}))
     assert ids("phones", pair(1, "How?", "Call 0555-1234."), around=around) == []
+
+
+def test_a_pair_that_waits_for_review_contradicts_no_approved_one() -> None:
+    right = pair(1, "When is it open?", "Daily from nine to five.")
+    waits = replace(pair(2, "When is it open?", "Never, it is shut."), status="pending")
+    newest = pair(3, "When is it open?", "From ten until six o'clock.")
+    assert ids("conflicting-answers", right, waits) == []
+    assert ids("conflicting-answers", right, waits, newest) == [1, 2]

@@ -71,6 +71,65 @@ def test_duplicates_are_merged_into_the_newest(store: Store, domain: Domain) -> 
     assert pairs.get(store.db, old).status == "approved"
 
 
+def test_no_answer_is_lost_because_its_newer_duplicate_has_a_fault(
+    store: Store, domain: Domain
+) -> None:
+    right, newer, newest = add(
+        store,
+        domain,
+        Draft("Where is my invoice?", "Open the orders page and choose the invoice of your order."),
+        Draft("Where is my invoice", "Open the orders page and choose the invoice of your order"),
+        Draft("where is my invoice?", "Open the orders page and choose the invoice of your "
+              "order. TODO"),
+    )  # fmt: skip
+    assert (fix(store, domain).quarantined, pairs.get(store.db, newest).status) == (
+        1,
+        "quarantined",
+    )
+    assert pairs.counts(store.db, domain)["approved"] == 2
+    assert fix(store, domain).merged == 1  # the others are duplicates of one another, too
+    assert pairs.get(store.db, right).status == "quarantined"
+    assert pairs.get(store.db, newer).status == "approved"
+
+
+def test_of_a_trained_and_an_evaluated_duplicate_one_stays(store: Store, domain: Domain) -> None:
+    answer = "Open the account page and choose to reset it."
+    evaluated, trained = add(
+        store,
+        domain,
+        Draft("How do I reset my password?", answer, fact="a", split="validation"),
+        Draft("How do I reset my pasword?", answer, fact="b", split="train"),
+    )
+    fix(store, domain)
+    assert pairs.get(store.db, trained).status == "quarantined"
+    assert pairs.get(store.db, evaluated).status == "approved"
+
+
+def test_duplicates_of_a_pair_that_was_rejected_meanwhile_are_left(
+    store: Store, domain: Domain
+) -> None:
+    old, new = add(
+        store, domain, Draft("Is it open?", "Yes, it is."), Draft("Is it open", "Yes, it is")
+    )
+    report = checker.check_domain(store.db, domain)
+    with store.write() as db:
+        review_status.set_status(db, new, "rejected", "slack:T1/U9")
+    assert fixes.apply(store, domain, report, "cli:ann").left == 1
+    assert pairs.get(store.db, old).status == "approved"
+
+
+def test_what_cannot_be_undone_does_not_hold_up_older_fixes(store: Store, domain: Domain) -> None:
+    first, second = add(
+        store, domain, Draft("What?", "TODO ask Anna"), Draft("Who?", "Ask that asshole.")
+    )
+    fix(store, domain)
+    fix(store, domain, only=["toxic"])
+    add(store, domain, Draft("Who?", "Ask the desk.", split="golden"))
+    assert fixes.undo(store, domain, "cli:ann").left == 1
+    assert fixes.undo(store, domain, "cli:ann").quarantined == 1
+    assert [pairs.get(store.db, i).status for i in (first, second)] == ["approved", "quarantined"]
+
+
 def test_pending_pairs_are_pending_again_after_undo(store: Store, domain: Domain) -> None:
     (one,) = add(store, domain, Draft("What is it?", "TODO ask Anna"), status="pending")
     assert fix(store, domain).quarantined == 1
