@@ -28,7 +28,7 @@ from data.experiments.experiments import Experiment
 from data.store import audit
 from data.store.clock import DAY_US, now_us
 from data.store.db import Store, changed, row, rows
-from data.store.errors import Conflict, UnderstudyError
+from data.store.errors import Conflict, Invalid, NotFound, UnderstudyError
 from data.triggers import rules
 from data.triggers.rules import FollowUp
 
@@ -68,7 +68,7 @@ def follow_up(db: Database, run_id: int, adapter_id: int) -> str:
     try:
         with db.atomic():
             done = _done(db, domain, adapter, wanted)
-    except Conflict as error:
+    except (Conflict, Invalid, NotFound) as error:  # a later attempt would end alike
         done = f"left to a person: {error}"
     db.execute("UPDATE triggered_runs SET followed_up = ? WHERE run_id = ?", [done, run_id])
     audit.record(db, ACTOR, "follow up", adapter.name, run=run_id, done=done)

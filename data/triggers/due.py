@@ -238,7 +238,7 @@ def _held(db: Database, rule: TriggerRules, domain: Domain, now: int) -> tuple[s
     newest = next(iter(runs.recent(db, domain, limit=1)), None)
     if newest is not None and newest.open:
         return f"run {newest.id} is {newest.state}.", None
-    if newest is not None and newest.state != "done" and newest.dataset_id is None:
+    if newest is not None and newest.state == "failed" and newest.dataset_id is None:
         return (
             f"run {newest.id} ended before it began to train, and the next one would, too. Start "
             f"one yourself when the cause is gone: `understudy tune {domain.name}`."

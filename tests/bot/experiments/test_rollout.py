@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.experiments import rollout
+from bot.experiments import comparisons, rollout
 from bot.experiments.rollout import ACTOR, STAGE_PEOPLE, STAGE_US, Rollout
 from data import domains
 from data.adapters import registry
@@ -16,6 +16,7 @@ from data.experiments.experiments import Experiment
 from data.runs import runs
 from data.store.clock import now_us
 from data.store.db import Store, insert, value
+from data.store.errors import Invalid
 from data.triggers import rules
 from tests.data import given
 
@@ -134,6 +135,21 @@ def test_without_a_live_version_there_is_nothing_to_compare_with(
     run = triggered(store, domain, "compare")
     step(store)
     assert done(store, run).startswith("left to a person: no version is live")
+
+
+def test_a_comparison_that_is_refused_is_left_to_a_person(
+    store: Store, domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise Invalid("This cannot be compared.")
+
+    monkeypatch.setattr(comparisons, "begin", refuse)
+    with store.write() as db:
+        given.adapter(db, domain, "live")
+    run = triggered(store, domain, "compare")
+    step(store)
+    assert done(store, run) == "left to a person: This cannot be compared."
+    assert rollout.waiting(store.db) == []
 
 
 def test_a_comparison_begins_small_and_grows_day_by_day(store: Store, domain: Domain) -> None:

@@ -137,6 +137,19 @@ def test_a_run_that_never_began_to_train_is_not_tried_again(
     assert f"run {queued.id} ended before it began" in held(store, settings, domain)
 
 
+def test_a_cancelled_run_does_not_stop_the_schedule(
+    store: Store, domain: Domain, settings: Settings
+) -> None:
+    set_rules(store, domain, schedule="0 3 * * *")
+    approve(store, domain, 3)
+    first = now_us() + 24 * HOUR
+    (queued,) = fire(store, settings, first)
+    with store.write() as db:
+        runs.cancel(db, queued.id, ANN)
+    assert fire(store, settings, first) == []
+    assert len(fire(store, settings, first + 24 * HOUR)) == 1
+
+
 def test_a_cancelled_occasion_does_not_come_back(
     store: Store, domain: Domain, settings: Settings
 ) -> None:
