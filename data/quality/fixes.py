@@ -112,10 +112,10 @@ def _chosen(
         elif kind == "merge":
             for pair_id, kept in zip(finding.pair_ids, finding.kept_ids, strict=True):
                 merged.setdefault(pair_id, (finding.check, kind, kept))
-    for pair_id, (check, kind, kept) in list(merged.items()):
-        while kept in merged:
-            kept = merged[kept][2]
-        merged[pair_id] = (check, kind, kept)
+    for pair_id, (check, fix, stays) in list(merged.items()):
+        while stays in merged:
+            stays = merged[stays][2]
+        merged[pair_id] = (check, fix, stays)
     removals = faulty | {i: found for i, found in merged.items() if found[2] not in faulty}
     return {i: names for i, names in masks.items() if i not in removals}, removals
 
