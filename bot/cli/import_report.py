@@ -55,7 +55,7 @@ def _remarks(name: str, report: "ImportReport") -> Iterator[str]:
     yield from report.notes
     if report.rated_answers:
         yield (
-            f"Rated answers for preference tuning: {report.rated_answers}. They are no pairs; "
+            f"Rated answers for preference tuning: {report.rated_answers}. They are not pairs; "
             f"`understudy tune {name} --method kto` learns from them."
         )
     if report.waiting:
@@ -72,10 +72,11 @@ def _remarks(name: str, report: "ImportReport") -> Iterator[str]:
     if len(report.unused) > MAX_LINES:
         yield f"Not used: {len(report.unused) - MAX_LINES} more columns"
     for system, rows in list(report.systems.items())[:1]:
+        given = shlex.quote(system) if _short(system) == system else "TEXT"
         yield (
             f"{_count(rows, 'pair')} came with the system prompt “{_short(system)}”. The bot "
             "answers with the domain's own. To make it the domain's: "
-            f"`understudy domains prompt {name} {shlex.quote(_short(system))}`."
+            f"`understudy domains prompt {name} {given}`."
         )
 
 

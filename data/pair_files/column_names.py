@@ -88,7 +88,8 @@ def suggestion(name: str) -> str:
     if len(word) < 3 or word in ABOUT or word in PERHAPS_FIELD_OF:
         return ""
     known = [known for known in FIELD_OF if known.isascii() and len(known) > 2]
-    return next(iter(difflib.get_close_matches(word, known, 1, CLOSE)), "")
+    close = next(iter(difflib.get_close_matches(word, known, 1, CLOSE)), "")
+    return "" if close == word else close
 
 
 def field_named(name: str, others: Collection[str] = ()) -> str | None:

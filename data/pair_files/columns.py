@@ -63,6 +63,7 @@ class ColumnMap:
         self._given = dict(given or {})
         self._known: dict[tuple[str, ...], Columns] = {}
         self.unused: Counter[str] = Counter()
+        self.scales: Counter[str] = Counter()  # columns of ratings on an unknown scale, with rows
         self.used: dict[str, tuple[str, ...]] = {}
 
     def of(self, names: tuple[str, ...]) -> Columns:
@@ -101,6 +102,14 @@ class ColumnMap:
                 columns = columns[1:]
             unused += [name for name in columns if name not in by_field.get("input", [])]
         return Columns({part: tuple(some) for part, some in by_field.items()}, tuple(unused))
+
+    def notes(self) -> list[str]:
+        """Sentences about columns that change what becomes of their rows."""
+        return [
+            f"The column {name} has ratings on an unknown scale, so its rows wait for review "
+            f"({rows:,}). `--map ignore={name}` leaves the column out."
+            for name, rows in self.scales.items()
+        ]
 
     def report(self) -> tuple[UnusedColumn, ...]:
         """The columns that were not used, the most frequent first."""

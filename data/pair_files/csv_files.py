@@ -12,6 +12,7 @@ from typing import IO
 
 import orjson
 
+from data.pair_files.column_names import suggestion
 from data.pair_files.columns import ColumnMap, with_lists
 from data.pair_files.reading import BOM, Lines, PairFormat, Reading
 from data.pair_files.rows import PROMPT_NAMES, RESPONSE_NAMES, fields_of, read_row
@@ -144,11 +145,25 @@ def _header(line: str, columns: ColumnMap, given: str = "") -> Header | None:
     return None
 
 
-def _columns_of(start: str) -> str:
-    """Which columns the file has, and what to do."""
+def misspelt_columns(start: str, columns: ColumnMap) -> dict[str, str]:
+    """The columns of the first line whose names are close to those of a question and an answer, if
+    these would make it a header: column -> known name."""
+    names = _first_names(start)
+    found = {name: known for name in names if (known := suggestion(name))}
+    renamed = tuple(found.get(name, name) for name in names)
+    return found if len(names) > 1 and columns.of(renamed).pairs_up() else {}
+
+
+def _first_names(start: str) -> list[str]:
+    """The columns of the first line, if it names some."""
     first = next((line for line in start.splitlines() if line.strip()), "")
     most = max(DELIMITERS, key=first.count)
-    names = [name.strip().strip('"') for name in first.split(most)]
+    return [name.strip().strip('"') for name in first.split(most)]
+
+
+def _columns_of(start: str) -> str:
+    """Which columns the file has, and what to do."""
+    names = _first_names(start)
     wanted = (
         "one line must name the columns, among them one of "
         f"{', '.join(PROMPT_NAMES)} and one of {', '.join(RESPONSE_NAMES)}"

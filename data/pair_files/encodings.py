@@ -8,6 +8,7 @@ the report says which. In any other file, a byte that is no UTF-8 costs its own 
 import codecs
 import gzip
 import tempfile
+import zlib
 from typing import IO
 
 from data.pair_files.reading import Reading
@@ -43,7 +44,7 @@ def as_utf8(file: IO[bytes], reading: Reading) -> IO[bytes]:
                     "with special letters."
                 )
         return _transcoded(file, encoding) if encoding else file
-    except (EOFError, gzip.BadGzipFile) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise Invalid(f"{reading.path} is damaged: {error}") from None
     except UnicodeDecodeError as error:
         raise Invalid(f"{reading.path} is not valid {encoding} text: {error.reason}.") from None

@@ -6,10 +6,13 @@ be a pair is reported with its line and the reason, and reading continues. `read
 """
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
+from data.pair_files.csv_files import misspelt_columns
 from data.pair_files.encodings import as_utf8
 from data.pair_files.formats import AUTO, FORMATS, by_name, detect
 from data.pair_files.reading import BOM, Lines, Reading
@@ -40,6 +43,13 @@ def numbered_rows(lines: Lines, reading: Reading, format: str = AUTO) -> Iterato
         return FORMATS[format].read(lines, reading)
     found = detect(start, reading.columns)
     if found is None:
+        text = start.decode("utf-8", "replace")
+        if misspelt := misspelt_columns(text, reading.columns):
+            named = ",".join(f"{known}={column}" for column, known in misspelt.items())
+            raise Invalid(
+                f"{reading.path} cannot be read as it is: {_begins(start)} "
+                f"Did you mean `--map {named}`?"
+            )
         raise Invalid(
             f"{reading.path} is neither JSON nor a table: {_begins(start)} "
             "`--map question=COLUMN,answer=COLUMN` names the columns of a table."
@@ -68,9 +78,17 @@ def write(found: Iterable[Pair | Draft], path: Path, format: str = AUTO) -> int:
 
 
 def open_file(path: Path) -> IO[bytes]:
-    """Raises NotFound, and Invalid if it cannot be read."""
+    """The file; a pipe, which can be read only once, as a temporary file. Raises NotFound, and
+    Invalid if it cannot be read."""
     try:
-        return path.open("rb")
+        file = path.open("rb")
+        if file.seekable():
+            return file
+        with file:
+            whole = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+            shutil.copyfileobj(file, whole)
+        whole.seek(0)
+        return whole
     except FileNotFoundError:
         raise NotFound(f"There is no file {path}.") from None
     except OSError as error:
@@ -89,7 +107,7 @@ def _beginning(lines: Lines, path: Path) -> bytes:
 def _begins(start: bytes) -> str:
     first = start.partition(b"\n")[0].decode("utf-8", "replace").strip()
     shown = first if len(first) <= 80 else first[:79] + "…"
-    return f"it begins with “{shown}”, which names no columns such as question and answer."
+    return f"it begins with “{shown}”, which does not name both a question and an answer."
 
 
 def _draft(pair: Pair | Draft) -> Draft:

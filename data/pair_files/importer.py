@@ -99,7 +99,7 @@ class _Tally:
             conflicts=tuple(self.conflicts),
             conflicts_total=self.conflicts_total,
             systems=dict(self.systems.most_common(5)),
-            notes=tuple(reading.notes),
+            notes=(*reading.notes, *reading.columns.notes()),
             shown=tuple(self.shown),
         )
 

@@ -105,6 +105,7 @@ def read_marks(fields: Fields) -> RowMarks:
     liked = _liked(fields, have) if verdict != "reject" else False
     if liked is None and "rating" in have and fields.given("rating") is not None:
         status = "pending"  # on a scale that nobody named
+        fields.map.scales[fields.column("rating")] += 1
     return RowMarks(
         fact=fields.text("fact"),
         split=_split(fields),

@@ -20,6 +20,7 @@ from data.pairs.pairs import Draft, check, is_blank
 from data.store.errors import Invalid
 
 PROMPT_NAMES = ("prompt", "question", "instruction")  # the usual ones, for messages
+CHATS = frozenset({"messages", "conversations"})
 RESPONSE_NAMES = ("response", "answer", "output", "completion")
 
 
@@ -45,7 +46,7 @@ def _verdicts(
 ) -> list[Verdict]:
     fields = Fields(found, columns.of(tuple(found)), columns)
     try:
-        name = shape_of(fields.columns)
+        name = shape_of(fields)
         if only is not None and name != only:
             _refuse_other(fields.columns, only, name)
             name = only
@@ -61,9 +62,16 @@ def _verdicts(
         fields.count_unused()
 
 
-def shape_of(columns: Columns) -> str:
-    """The name of the shape in `SHAPES` that rows with these columns have."""
-    return next((name for name, shape in SHAPES.items() if shape.fits(columns)), "flat")
+def shape_of(fields: Fields) -> str:
+    """The name of the shape in `SHAPES` that a row has. Beside a prompt and a response, a column
+    such as `conversation` that holds no list of messages is something else, such as a number."""
+    columns = fields.columns
+    fitting = [name for name, shape in SHAPES.items() if shape.fits(columns)]
+    if fitting[0] == "chat" and columns.of.keys() >= {"prompt", "response"}:
+        held = [column for name in CHATS for column in columns.of.get(name, ())]
+        if not any(isinstance(fields.found.get(column), list) for column in held):
+            return "flat"
+    return fitting[0]
 
 
 def _refuse_other(columns: Columns, only: str, name: str) -> None:
@@ -164,9 +172,7 @@ SHAPES: dict[str, RowShape] = {  # by name, the first that fits
         lambda columns: bool(columns.of.keys() & {"chosen", "rejected"}),
         preferences.read_preference,
     ),
-    "chat": RowShape(
-        lambda columns: bool(columns.of.keys() & {"messages", "conversations"}), _read_messages
-    ),
+    "chat": RowShape(lambda columns: bool(columns.of.keys() & CHATS), _read_messages),
     "flat": RowShape(lambda columns: True, _read_prompt_and_response),
 }
 

@@ -1,6 +1,8 @@
 """Compressed files, and files that are not UTF-8."""
 
 import gzip
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -63,3 +65,21 @@ def test_a_damaged_archive_says_so(tmp_path: Path) -> None:
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(TABLE.encode() * 50)[:-30])
     with pytest.raises(Invalid, match="is damaged"):
         list(files.read(tmp_path / "a.csv.gz"))
+
+
+def test_a_damaged_byte_in_an_archive_says_so(tmp_path: Path) -> None:
+    packed = bytearray(gzip.compress(TABLE.encode() * 50))
+    packed[20] ^= 0xFF
+    packed[25] ^= 0xFF
+    (tmp_path / "a.csv.gz").write_bytes(packed)
+    with pytest.raises(Invalid, match="is damaged"):
+        list(files.read(tmp_path / "a.csv.gz"))
+
+
+def test_a_pipe_is_read(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(TABLE, "utf-8"))
+    writer.start()
+    assert list(files.read(pipe)) == DRAFTS
+    writer.join()

@@ -42,6 +42,31 @@ def test_unknown_keys_are_named_with_the_number_of_rows_and_a_suggestion(
     assert found == {"fct": (3, "fact"), "category": (3, "")}
 
 
+def test_a_number_of_a_conversation_is_not_its_messages(
+    store: Store, domain: Domain, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_text("question,answer,Conversation\nIs it open?,Yes.,c-17\n")
+    report = imported(store, domain, tmp_path / "a.csv")
+    assert (report.added, report.bad_total) == (1, 0)
+    assert [(c.name, c.suggestion) for c in report.unused] == [("Conversation", "")]
+    assert isinstance(only(lines(tmp_path / "b.jsonl", PAIR | {"conversation": None})), Draft)
+
+
+def test_the_report_says_why_rated_rows_wait(store: Store, domain: Domain, tmp_path: Path) -> None:
+    file = lines(tmp_path / "a.jsonl", PAIR | {"Stars": 4}, PAIR | {"prompt": "Why?"})
+    report = imported(store, domain, file)
+    assert (report.added, report.waiting) == (2, 1)
+    assert "The column Stars has ratings on an unknown scale" in report.notes[0]
+    again = importer.preview_file(store, domain, file, columns=columns.parse(["ignore=Stars"]))
+    assert again.notes == ()
+
+
+def test_a_misspelt_column_is_named_where_the_file_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("Question;Answr;Priority\nIs it open?;Yes.;1\n")
+    with pytest.raises(Invalid, match=r"Did you mean `--map answer=Answr`\?"):
+        list(files.read(tmp_path / "a.csv"))
+
+
 @pytest.mark.parametrize("key", ["Split", "SPLIT", "split"])
 def test_keys_and_splits_may_be_written_in_any_case(tmp_path: Path, key: str) -> None:
     file = lines(tmp_path / "a.jsonl", PAIR | {key: "Golden"})
