@@ -8,6 +8,7 @@ install quickly with the other tests.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,13 +20,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data.config.settings import ServingSettings
 from tests.bot.conftest import Bot, answering
-from tests.serving.fake_vllm import Event, FakeVllm, running, words
+from tests.serving.fake_vllm import Event, FakeVllm, calls, running, words
 
 HERE = Path(__file__).parent
 ENCODER = "all-MiniLM-L6-v2-far-wording"
 UV = shutil.which("uv", path=Path(sys.executable).parent) or "uv"
 INSTALL_S, RUN_S = 300, 300
+ENGINES = ServingSettings(tool_call_parser="hermes")  # so that a model may decide to call
 SAID = ("One", " job.")
 JOKE = ("setup", "punchline")  # what the programs ask for without a schema
 NO_NETWORK = ("dns error", "error sending request", "Could not connect", "ENOTFOUND", "EAI_AGAIN",
@@ -99,7 +102,7 @@ def trying() -> Iterator[Callable[[str], Future[Tried]]]:
         (home := folder / "home").mkdir()
         with (
             running(FakeVllm()) as vllm,
-            answering(home, vllm) as bot,
+            answering(home, vllm, engines=ENGINES) as bot,
             ThreadPoolExecutor(2) as pool,
         ):
             vllm.say = says
@@ -112,13 +115,40 @@ def trying() -> Iterator[Callable[[str], Future[Tried]]]:
 
 
 def says(body: dict[str, Any]) -> list[Event]:
-    """What the fake engine writes: always the same, as JSON for who asks for that."""
+    """What the fake engine writes: always the same, as JSON for who asks for that. It calls the
+    first tool that is offered, if it may, until it has seen a result."""
     form = body.get("response_format")
-    if form is None and "json" not in str(body["messages"]).lower():
+    last = body["messages"][-1]
+    if body.get("tool_choice") == "auto" and last["role"] != "tool":
+        function = body["tools"][0]["function"]
+        arguments = json.dumps(_filled(function.get("parameters") or {}, last["content"]))
+        return calls(body["model"], (function["name"], arguments[:5], arguments[5:]))
+    if form is None and (last["role"] == "tool" or "json" not in str(body["messages"]).lower()):
         return words(body["model"], *SAID, usage=(11, 4))
     schema = (form or {}).get("json_schema", {}).get("schema", {})
-    written = json.dumps({name: "".join(SAID) for name in schema.get("required", JOKE)})
+    written = json.dumps(_filled(schema or {"required": JOKE}, last["content"]))
     return words(body["model"], written[:9], written[9:], usage=(11, 4))
+
+
+def _filled(schema: dict[str, Any], question: str) -> Any:
+    """A small value that the schema allows. A text is what the question has in quotation marks."""
+    if "const" in schema:
+        return schema["const"]
+    if "anyOf" in schema:
+        return _filled(schema["anyOf"][0], question)
+    match schema.get("type", "object"):
+        case "array":
+            return [_filled(schema["items"], question)]
+        case "integer" | "number":
+            return 3
+        case "object":
+            parts = schema.get("properties", {})
+            text = {"type": "string"}
+            required = schema.get("required", ())
+            return {name: _filled(parts.get(name, text), question) for name in required}
+        case _:
+            quoted = re.search(r"'([^']+)'", question)
+            return quoted[1] if quoted else "".join(SAID)
 
 
 def _tried(name: str, client: Client, folder: Path, bot: Bot) -> Tried:

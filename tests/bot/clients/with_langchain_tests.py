@@ -15,20 +15,6 @@ from langchain_tests.integration_tests import ChatModelIntegrationTests
 
 MODEL = os.environ["MODEL"]
 DOES_NOT_APPLY = {
-    "the bot calls no tools": (
-        "test_tool_calling",
-        "test_tool_calling_async",
-        "test_bind_runnables_as_tools",
-        "test_tool_message_histories_string_content",
-        "test_tool_message_histories_list_content",
-        "test_tool_choice",
-        "test_tool_calling_with_no_arguments",
-        "test_tool_message_error_status",
-        "test_structured_few_shot_examples",
-        "test_agent_loop",
-        "test_unicode_tool_call_integration",
-        "test_structured_output_pydantic_2_v1",  # which ChatOpenAI asks for as a tool
-    ),
     "messages are text": (
         "test_pdf_inputs",
         "test_audio_inputs",
@@ -53,11 +39,11 @@ class TestChatOpenAI(ChatModelIntegrationTests):
 
     @property
     def has_tool_calling(self) -> bool:
-        return False
+        return True
 
     @property
     def has_tool_choice(self) -> bool:
-        return False
+        return True
 
     @property
     def has_structured_output(self) -> bool:
@@ -74,10 +60,6 @@ class TestChatOpenAI(ChatModelIntegrationTests):
     @property
     def model_override_value(self) -> str:
         return f"{MODEL}@2"
-
-    @pytest.mark.xfail(reason=WHY["test_structured_output_pydantic_2_v1"], strict=True)
-    def test_structured_output_pydantic_2_v1(self, model: BaseChatModel) -> None:
-        super().test_structured_output_pydantic_2_v1(model)
 
 
 class Outcomes:

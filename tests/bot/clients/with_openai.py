@@ -1,10 +1,13 @@
 """OpenAI's own client for Python."""
 
 import asyncio
+import json
 import os
 
 import openai
 from openai.types.chat import ChatCompletionUserMessageParam
+from openai.types.responses import FunctionToolParam, ResponseInputParam
+from openai.types.responses.response_input_param import FunctionCallOutput
 
 MODEL, ENCODER = os.environ["MODEL"], os.environ["ENCODER"]
 ASKED: list[ChatCompletionUserMessageParam] = [{"role": "user", "content": "What is a run?"}]
@@ -31,6 +34,49 @@ with client.responses.stream(model=MODEL, input="What is a run?") as stream:
         pass
     assert stream.get_final_response().output_text == "One job."
 print("responses, streamed")
+
+PARAMETERS: dict[str, object] = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
+tool: FunctionToolParam = {
+    "type": "function",
+    "name": "weather",
+    "parameters": PARAMETERS,
+    "strict": True,
+}
+said: ResponseInputParam = [{"role": "user", "content": "How warm is it in 'Oslo'?"}]
+asked = client.responses.create(model=MODEL, input=said, tools=[tool])
+(call,) = asked.output
+assert call.type == "function_call", asked
+assert json.loads(call.arguments) == {"city": "Oslo"}, call
+returned: FunctionCallOutput = {
+    "type": "function_call_output",
+    "call_id": call.call_id,
+    "output": "17",
+}
+again = [*said, *asked.output, returned]
+answered = client.responses.create(model=MODEL, input=again, tools=[tool])  # type: ignore[arg-type]
+assert answered.output_text == "One job.", answered
+answered = client.responses.create(
+    model=MODEL, input=[returned], tools=[tool], previous_response_id=asked.id
+)
+assert answered.output_text == "One job.", answered
+with client.responses.stream(model=MODEL, input=said, tools=[tool]) as stream:
+    (streamed,) = [e for e in stream if e.type == "response.function_call_arguments.done"]
+assert json.loads(streamed.arguments) == {"city": "Oslo"}, streamed
+of_chat = client.chat.completions.create(
+    model=MODEL,
+    messages=[{"role": "user", "content": "How warm is it in 'Oslo'?"}],
+    tools=[{"type": "function", "function": {"name": "weather", "parameters": PARAMETERS}}],
+    tool_choice="required",
+)
+(of_tool,) = of_chat.choices[0].message.tool_calls or ()
+assert of_tool.type == "function", of_chat
+assert json.loads(of_tool.function.arguments) == {"city": "Oslo"}, of_chat
+print("tools, in chat and in responses")
 
 assert client.completions.create(model=MODEL, prompt="What?").choices[0].text == "One job."
 pieces = client.completions.create(model=MODEL, prompt="What?", stream=True)
