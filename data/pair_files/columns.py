@@ -174,14 +174,15 @@ class Fields:
                 return str(value)
         return ""
 
-    def count_unused(self) -> None:
-        """Count the columns that have a value and were not read."""
+    def count_unused(self, *, whole: bool) -> None:
+        """Count the columns that have a value and were not read. `whole`: the row was read to its
+        end. Of any other row, only columns without a meaning are counted."""
         for column in self.columns.unused:
             if not is_empty(self.found.get(column)):
                 self.map.unused[column] += 1
         for name, columns in self.columns.of.items():
             if name not in self.taken:
-                for column in columns:
+                for column in columns if whole else ():
                     if not is_empty(self.found.get(column)):
                         self.map.unused[column] += 1
             elif name not in self.map.used:

@@ -45,6 +45,7 @@ def _verdicts(
     found: Mapping[str, Any], line: int, columns: ColumnMap, only: str | None
 ) -> list[Verdict]:
     fields = Fields(found, columns.of(tuple(found)), columns)
+    whole = False
     try:
         name = shape_of(fields)
         if only is not None and name != only:
@@ -53,13 +54,17 @@ def _verdicts(
         marks = read_marks(fields)
         if marks.left_out:
             return [LeftOut(line, marks.left_out)]
-        return [_checked(_marked(each, marks)) for each in SHAPES[name].read(fields)]
+        verdicts: list[Verdict] = [
+            _checked(_marked(each, marks)) for each in SHAPES[name].read(fields)
+        ]
+        whole = True
+        return verdicts
     except NoWeight as reason:
         return [LeftOut(line, str(reason))]
     except RowError as error:
         return [BadRow(line, str(error))]
     finally:
-        fields.count_unused()
+        fields.count_unused(whole=whole)
 
 
 def shape_of(fields: Fields) -> str:

@@ -67,6 +67,14 @@ def test_a_misspelt_column_is_named_where_the_file_cannot_be_read(tmp_path: Path
         list(files.read(tmp_path / "a.csv"))
 
 
+def test_the_question_of_a_row_that_is_left_out_is_no_unused_column(
+    store: Store, domain: Domain, tmp_path: Path
+) -> None:
+    left_out = {"prompt": "Is it far?", "response": "No.", "weight": 0, "colour": "red"}
+    report = imported(store, domain, lines(tmp_path / "a.jsonl", PAIR, left_out))
+    assert [each.name for each in report.unused] == ["colour"]
+
+
 @pytest.mark.parametrize("key", ["Split", "SPLIT", "split"])
 def test_keys_and_splits_may_be_written_in_any_case(tmp_path: Path, key: str) -> None:
     file = lines(tmp_path / "a.jsonl", PAIR | {key: "Golden"})
