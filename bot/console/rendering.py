@@ -33,7 +33,7 @@ from data.people.sign_in_links import LinkNotValid
 from data.store.errors import UnderstudyError
 
 SAID = "understudy_said"
-MAX_SAID = 1_000  # characters
+MAX_SAID = 2_000  # bytes; browsers refuse cookies of more than 4,096, and base64 takes a third more
 HOME = "/console"
 DOMAIN_PAGE = f"{HOME}/domains/{{domain}}/versions"  # where a choice of a domain leads
 FORM = "application/x-www-form-urlencoded"
@@ -126,7 +126,7 @@ def done(request: Request, path: str, text: str = "") -> RedirectResponse:
     """After a form: go to `path`, which says `text` once."""
     response = RedirectResponse(address(request, path), 303)
     if text:
-        packed = base64.urlsafe_b64encode(text[:MAX_SAID].encode()).decode()
+        packed = base64.urlsafe_b64encode(_shortened(text)).decode()
         response.set_cookie(
             cookie_name(request, SAID),
             packed,
@@ -137,6 +137,13 @@ def done(request: Request, path: str, text: str = "") -> RedirectResponse:
             secure=over_https(request),
         )
     return response
+
+
+def _shortened(text: str) -> bytes:
+    encoded = text.encode()
+    if len(encoded) <= MAX_SAID:
+        return encoded
+    return f"{encoded[: MAX_SAID - 3].decode(errors='ignore')}…".encode()
 
 
 def _said(cookie: str) -> Said | None:

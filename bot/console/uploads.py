@@ -16,7 +16,7 @@ from starlette.datastructures import UploadFile
 from data.domains import Domain
 from data.pair_files import files, importer
 from data.pair_files.importer import ImportReport
-from data.pair_files.verdicts import BadRow
+from data.pair_files.verdicts import BadRow, LeftOut
 from data.pairs import pairs
 from data.store import audit
 from data.store.db import Store
@@ -24,7 +24,7 @@ from data.store.errors import Invalid, UnderstudyError
 
 T = TypeVar("T")
 LOOKED_AT = 1_000  # rows among which there must be a pair
-MAX_NAME = 100  # characters of a file's name
+MAX_NAME = 200  # bytes of a file's name
 
 
 def check(upload: UploadFile) -> None:
@@ -60,21 +60,29 @@ def _check(path: Path) -> None:
     rows = list(itertools.islice(files.read(path), LOOKED_AT))
     if not rows:
         raise Invalid(f"{path.name} has no rows.")
-    bad = [row for row in rows if isinstance(row, BadRow)]
-    if len(bad) == len(rows):
-        first = bad[0]
+    unusable = [row for row in rows if isinstance(row, BadRow | LeftOut)]
+    if len(unusable) == len(rows):
+        first = unusable[0]
         raise Invalid(f"{path.name} holds no pair. Line {first.line}: {first.reason}")
 
 
 def _with_file(upload: UploadFile, use: Callable[[Path], T]) -> T:
     """Errors name the file as its owner knows it."""
-    kept = "".join(c for c in Path(upload.filename or "").name if c.isprintable())[-MAX_NAME:]
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / (kept or "pairs")
+        path = Path(folder) / _file_name(upload.filename or "")
         upload.file.seek(0)
         with path.open("wb") as file:
             copyfileobj(upload.file, file)
         try:
             return use(path)
         except UnderstudyError as error:
-            raise type(error)(str(error).replace(str(path), path.name)) from error
+            error.args = (str(error).replace(str(path), path.name),)
+            raise
+
+
+def _file_name(given: str) -> str:
+    """A name that a file can have here: no folder, and not too long."""
+    last = Path(given.replace("\\", "/")).name
+    printable = "".join(c for c in last if c.isprintable())
+    name = printable.encode()[-MAX_NAME:].decode(errors="ignore")
+    return name if name.strip(".") else "pairs"

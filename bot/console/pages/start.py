@@ -29,6 +29,7 @@ router = ConsoleRouter()
 Admin = Annotated[SignedIn, Depends(access.admin)]
 PATH = f"{HOME}/start"
 EXAMPLE = Path(data.__file__).parent / "examples" / "helpdesk"
+MAX_TITLE = 100  # characters
 SHOWN_BAD = 3  # rows of a file that a message explains
 
 
@@ -54,6 +55,8 @@ async def create(request: Request, signed_in: Admin) -> Response:
             title = str(form.get("title") or "").strip()
             if not title:
                 raise Invalid("Say what the bot answers questions about.")
+            if len(title) > MAX_TITLE:
+                raise Invalid(f"Say it in at most {MAX_TITLE} characters.")
             if not isinstance(upload, UploadFile) or not upload.filename:
                 raise Invalid("Choose a file with pairs of questions and answers.")
             await asyncio.to_thread(uploads.check, upload)
@@ -83,12 +86,26 @@ async def add_pairs(request: Request, domain: str, signed_in: Admin) -> Response
 
 def imported(domain: Domain, report: ImportReport) -> str:
     """What an import did, in a few sentences."""
-    said = [f"{count(report.added, 'pair')} added to {domain.title}."]
+    waiting = f", {report.waiting:,} of them for a reviewer" if report.waiting else ""
+    said = [f"{count(report.added, 'pair')} added to {domain.title}{waiting}."]
+    if report.rated_answers:
+        said.append(f"{count(report.rated_answers, 'rated answer')} kept for preference tuning.")
     if report.duplicates:
-        said.append(f"{count(report.duplicates, 'row')} were there already.")
+        was = "was" if report.duplicates == 1 else "were"
+        said.append(f"{count(report.duplicates, 'row')} {was} there already.")
+    if report.left_out:
+        reasons = ", ".join(f"{reason} ({n:,})" for reason, n in report.left_out.items())
+        said.append(f"Left out, as the file says: {reasons}.")
+    if report.conflicts_total:
+        questions = count(report.conflicts_total, "question")
+        said.append(f"Another answer replaces the one before, for {questions}.")
+    said += report.notes
+    if report.unused:
+        said.append(f"Columns that are not used: {', '.join(c.name for c in report.unused)}.")
     if report.bad_total:
         said.append(f"{count(report.bad_total, 'row')} could not be read:")
-        said += [f"line {bad.line}: {bad.reason}" for bad in report.bad[:SHOWN_BAD]]
+        bad = [f"line {bad.line}: {bad.reason}" for bad in report.bad[:SHOWN_BAD]]
+        said.append(f"{'; '.join(bad)}.")
     return " ".join(said)
 
 

@@ -46,6 +46,7 @@ def test_a_file_without_pairs_creates_nothing(bot: Bot) -> None:
         ("prompt,response\nOnly a question,\n", "rules.csv holds no pair. Line 2:"),
         (b"\x00\x01\x02", "rules.csv is not a text file"),
         ("prompt,response\n", "rules.csv has no rows."),
+        ("prompt,response,weight\nA?,B,0\n", "rules.csv holds no pair. Line 2:"),
     ):
         refused = create(bot, text)
         assert refused.status_code == 400, said
@@ -54,10 +55,43 @@ def test_a_file_without_pairs_creates_nothing(bot: Bot) -> None:
     assert [d.name for d in domains.list_domains(bot.store.db)] == ["helpdesk"]
 
 
+def test_any_name_of_a_file_will_do(bot: Bot) -> None:
+    path = "/console/domains/helpdesk/import"
+    for name in ("..", ".", "a/..", "C:\\pairs\\..", "名" * 120 + ".csv", "a\x00b", "\\"):
+        added = client(bot).post(path, files=upload(CSV, name))
+        assert added.status_code == 200, name
+
+
+def test_what_a_file_says_of_its_rows_is_told(bot: Bot) -> None:
+    rows = "frage;antwort;weight;farbe\nWo?;Hier drüben.;1;rot\nA?;B;0;\nC?;D;1;\n"
+    page = create(bot, rows.encode("cp1252")).text
+
+    for told in (
+        "2 pairs added to Travel rules.",
+        "Left out, as the file says: ",
+        "rules.csv is not UTF-8. It was read as cp1252",
+        "Columns that are not used: farbe.",
+    ):
+        assert told in page
+
+
+def test_a_long_message_is_shortened_so_that_browsers_keep_it(bot: Bot) -> None:
+    columns = ",".join("ö" * 200 + str(n) for n in range(9))
+    rows = f"prompt,response,{columns}\nA?,B{',C' * 9}\n"
+    admin = client(bot)
+    admin.follow_redirects = False
+    path = "/console/domains/helpdesk/import"
+    sent = admin.post(path, files=upload(rows))
+
+    assert 2_000 < len(sent.headers["set-cookie"]) < 4_000
+    assert "…" in admin.get("/console/domains/helpdesk/tune").text
+
+
 def test_what_is_missing_is_named(bot: Bot) -> None:
     admin = client(bot)
     assert "Choose a file" in admin.post(START, data={"title": "Travel"}, files={}).text
     assert "Say what the bot answers" in create(bot, title=" ").text
+    assert "at most 100 characters" in create(bot, title="x" * 101).text
 
 
 def test_names_are_made_of_titles(bot: Bot) -> None:
@@ -161,7 +195,7 @@ def test_more_pairs_are_added_and_wait_for_a_reviewer_if_wanted(bot: Bot) -> Non
     path = "/console/domains/helpdesk/import"
     page = admin.post(path, data={"pending": "true"}, files=upload(CSV))
     assert page.url.path == "/console/domains/helpdesk/tune"
-    assert "2 pairs added to the help desk." in page.text
+    assert "2 pairs added to the help desk, 2 of them for a reviewer." in page.text
     assert len(pairs.list_pairs(bot.store.db, bot.domain, "pending")) == 2
     assert "2 rows were there already." in admin.post(path, files=upload(CSV)).text
     assert admin.post(path, files=upload("x")).status_code == 400
