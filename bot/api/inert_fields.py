@@ -126,6 +126,8 @@ def remove(given: Mapping[str, Any], *, with_tools: bool = False) -> WithoutIner
     if fields.get("tool_choice", given.get("tool_choice")) == "none" and "tools" in fields:
         del fields["tools"]  # no tool may be called
         ignored.add("tools")
+    if not fields.get("tools"):
+        fields.pop("parallel_tool_calls", None)
     if fields.get("metadata"):
         ignored.add("metadata")
     if isinstance(messages := fields.get("messages"), list):

@@ -6,6 +6,7 @@ wants JSON.
 """
 
 import time
+from dataclasses import replace
 from typing import Any, Literal
 
 import orjson
@@ -15,6 +16,8 @@ from bot.api.completion_object import about, is_refusal
 from bot.api.problems import Problem
 from bot.api.response_request import ResponseRequest
 from bot.api.tool_fields import calls_as_items, digits_of
+
+Logprobs = tuple[dict[str, Any], ...]  # of tokens
 
 
 class ResponseObject:
@@ -72,7 +75,7 @@ class ResponseObject:
         }
         reason = {"reason": "max_output_tokens"} if at_limit else None
         calls = calls_as_items(self._reply_id, ended.tool_calls, state)
-        words = [self.item(state, text)] if text or not calls else []
+        words = [self.item(state, text, ended.logprobs)] if text or not calls else []
         output = [*words, *calls]
         return self._state(state, output=output, usage=used, incomplete_details=reason)
 
@@ -80,9 +83,9 @@ class ResponseObject:
         error = {"code": problem.code or problem.type, "message": problem.message}
         return self._state("failed", error=error)
 
-    def item(self, status: str, text: str | None = None) -> dict[str, Any]:
+    def item(self, status: str, text: str | None = None, logprobs: Logprobs = ()) -> dict[str, Any]:
         """The message of the output; without a text while it begins."""
-        content = [] if text is None else [self.part(text)]
+        content = [] if text is None else [self.part(text, logprobs)]
         return {
             "id": self.item_id,
             "type": "message",
@@ -91,11 +94,11 @@ class ResponseObject:
             "content": content,
         }
 
-    def part(self, text: str) -> dict[str, Any]:
+    def part(self, text: str, logprobs: Logprobs = ()) -> dict[str, Any]:
         """The only part of the message."""
         if self.refused:
             return {"type": "refusal", "refusal": text}
-        return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+        return {"type": "output_text", "text": text, "annotations": [], "logprobs": logprobs}
 
     def _state(self, status: str, **more: Any) -> dict[str, Any]:
         state = {"status": status, "error": None, "incomplete_details": None}
@@ -111,6 +114,7 @@ class ResponseEvents:
     def __init__(self, response: ResponseObject) -> None:
         self._response = response
         self._parts: list[str] = []
+        self._logprobs: Logprobs = ()
         self._number = 0
         self._place = {"item_id": response.item_id, "output_index": 0, "content_index": 0}
 
@@ -124,15 +128,16 @@ class ResponseEvents:
         )
 
     def delta(self, delta: Delta) -> bytes:
-        if not delta.text:
+        if not (delta.text or delta.logprobs):
             return b""
         begun = b"" if self._parts else self._message_begun()
         self._parts.append(delta.text)
-        return begun + self._text_event("delta", delta.text)
+        self._logprobs += delta.logprobs
+        return begun + self._text_event("delta", delta.text, delta.logprobs)
 
     def end(self, ended: Ended) -> bytes:
         text = "".join(self._parts)
-        response = self._response.ended(text, ended)
+        response = self._response.ended(text, replace(ended, logprobs=self._logprobs))
         events = []
         for place, item in enumerate(response["output"]):
             if item["type"] == "message":
@@ -157,10 +162,10 @@ class ResponseEvents:
 
     def _message(self, item: dict[str, Any], text: str) -> bytes:
         """The end of the message."""
-        part = self._response.part(text)
+        part = self._response.part(text, self._logprobs)
         return b"".join(
             [
-                self._text_event("done", text),
+                self._text_event("done", text, self._logprobs),
                 self._event("response.content_part.done", **self._place, part=part),
                 self._event("response.output_item.done", output_index=0, item=item),
             ]
@@ -181,13 +186,13 @@ class ResponseEvents:
             ]
         )
 
-    def _text_event(self, kind: Literal["delta", "done"], text: str) -> bytes:
+    def _text_event(self, kind: Literal["delta", "done"], text: str, logprobs: Logprobs) -> bytes:
         """More of the text, or all of it, under the name that its part has for it."""
         if self._response.refused:
             name = "delta" if kind == "delta" else "refusal"
             return self._event(f"response.refusal.{kind}", **self._place, **{name: text})
         name = "delta" if kind == "delta" else "text"
-        fields = {name: text, "logprobs": []}
+        fields = {name: text, "logprobs": logprobs}
         return self._event(f"response.output_text.{kind}", **self._place, **fields)
 
     def _event(self, kind: str, **fields: Any) -> bytes:

@@ -22,6 +22,7 @@ NEEDED: Mapping[str, tuple[str, ...]] = {  # the fields of an item besides those
     CALL: ("call_id", "name", "arguments"),
     OUTPUT: ("call_id", "output"),
 }
+LOGPROBS = "message.output_text.logprobs"  # in `include`
 NOT_USED = "Accepted and not used."
 
 
@@ -158,7 +159,12 @@ class ResponseRequest(AnswerRequest):
         default=None, description="Answers in the background are not supported."
     )
     include: list[str] | None = Field(
-        default=None, description="Nothing that it can name is in an answer from here."
+        default=None,
+        description="`message.output_text.logprobs`: the log probability of each token of a "
+        "generated answer. Nothing else that it can name is in an answer from here.",
+    )
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = Field(
+        default=None, description="And of so many of the likeliest tokens in its place."
     )
 
     def as_chat(self) -> ChatRequest:
@@ -167,6 +173,7 @@ class ResponseRequest(AnswerRequest):
         same = fields_in_common(self, ChatRequest)
         same.pop("stream_options", None)  # which say nothing about usage here
         choice = self.tool_choice
+        same["logprobs"] = LOGPROBS in (self.include or ()) or None
         same["tools"] = [tool.as_tool for tool in self.tools or ()] or None
         same["tool_choice"] = choice.as_choice if isinstance(choice, NamedResponseTool) else choice
         return ChatRequest(

@@ -25,7 +25,7 @@ from bot.api.completions import answer, understand
 from bot.api.problems import BadField
 from bot.api.response_input import conversation
 from bot.api.response_object import ResponseEvents, ResponseObject
-from bot.api.response_request import NEEDED, ResponseRequest
+from bot.api.response_request import LOGPROBS, NEEDED, ResponseRequest
 from bot.service import Service
 
 log = logging.getLogger(__name__)
@@ -76,6 +76,10 @@ class Responses:
             given = answer_request.parse(ResponseRequest, body)
             if given.tools and given.text.format.type != "text":
                 raise BadField("text.format", "Give either 'tools' or a 'text.format'.")
+            if given.top_logprobs and LOGPROBS not in (given.include or ()):
+                raise BadField(
+                    "top_logprobs", f"'top_logprobs' requires '{LOGPROBS}' in 'include'."
+                )
             if not chat.takes_tool_messages and any(item.type in NEEDED for item in given.input):
                 given.ignore("input.function_call")
             return given, given.as_chat()

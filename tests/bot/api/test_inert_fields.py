@@ -5,7 +5,10 @@ from typing import Any
 import pytest
 
 from bot.api import inert_fields
+from bot.api.answer_request import AnswerRequest
 from bot.api.completion_request import ChatMessage, ChatRequest
+from bot.api.response_request import ResponseRequest
+from bot.api.text_completions import TextCompletionRequest
 from tests.bot.conftest import Bot
 
 CHAT = "/v1/chat/completions"
@@ -35,9 +38,16 @@ SENT_BY_CLIENTS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("more", SENT_BY_CLIENTS, ids=str)
 def test_what_changes_nothing_is_accepted(more: dict[str, Any]) -> None:
-    given = inert_fields.remove(ASK | more)
+    """In each form of a request for an answer."""
+    forms: tuple[tuple[type[AnswerRequest], dict[str, Any]], ...] = (
+        (ChatRequest, {"messages": ASK["messages"]}),
+        (ResponseRequest, {"input": "What is a run?"}),
+        (TextCompletionRequest, {"prompt": "What is a run?"}),
+    )
+    for form, asked in forms:
+        given = inert_fields.remove({"model": "helpdesk"} | asked | more)
 
-    ChatRequest.model_validate(given.fields)
+        form.model_validate(given.fields)
 
 
 @pytest.mark.parametrize(

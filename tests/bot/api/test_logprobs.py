@@ -51,6 +51,28 @@ def test_every_token_is_told(bot: Bot, stream: bool) -> None:
     assert entries[0].bytes == list(b"One")
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_every_token_of_a_response_is_told(bot: Bot, stream: bool) -> None:
+    bot.vllm.say = with_logprobs
+    ask: Any = {"model": "helpdesk", "input": "What is a run?", "top_logprobs": 2}
+    ask["include"] = ["reasoning.encrypted_content", "message.output_text.logprobs"]
+
+    if stream:
+        with bot.openai().responses.stream(**ask) as events:
+            deltas = [e for e in events if e.type == "response.output_text.delta"]
+            answer = events.get_final_response()
+        streamed = [entry.token for delta in deltas for entry in delta.logprobs]
+        assert streamed == ["One", "\u200b", " run."]
+    else:
+        answer = bot.openai().responses.create(**ask)
+
+    part: Any = answer.output[0]
+    (said,) = part.content
+    assert said.text == "One run."
+    assert [e.token for e in said.logprobs] == ["One", "\u200b", " run."]
+    assert [t.token for t in said.logprobs[0].top_logprobs] == ["a", "b"]
+
+
 def test_without_the_wish_nothing_is_told(bot: Bot) -> None:
     bot.vllm.say = lambda body: with_logprobs(body | {"logprobs": True, "top_logprobs": 1})
 

@@ -225,7 +225,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("background", True, "must be False"),
     ("truncation", "disabled", "must be 'auto'"),
     ("reasoning", {"effort": "high"}, "not supported"),
-    ("top_logprobs", 3, "not supported"),
+    ("top_logprobs", 3, "'include'"),
     ("conversation", "conv_1", "not supported"),
     ("input", [], "at least one entry"),
     ("input", [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "I"}], ""),
