@@ -117,9 +117,10 @@ def _as_json(text: str) -> Said:
     """A JSON list of messages, in Cherry Studio's form."""
     try:
         given = orjson.loads(text)
-        return tuple(
+        said = tuple(
             Message("user" if m["role"] == "user" else "assistant", m["mainText"]) for m in given
         )
+        return said if all(isinstance(m.text, str) for m in said) else ()
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return ()
 

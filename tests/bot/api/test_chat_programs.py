@@ -298,3 +298,12 @@ def test_recognition_takes_no_longer_for_a_hostile_prompt() -> None:
         began = time.process_time()
         recognise(given)
         assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize("given", ['[{"role":"user","mainText":5}]', '[{"role":"user"}]', "[1]"])
+def test_a_conversation_in_another_form_is_left_to_the_model(bot: Bot, given: str) -> None:
+    (system, _) = TITLES["Cherry Studio"]
+    bot.vllm.say = lambda body: words(body["model"], "A title")
+
+    asked = [system, {"role": "user", "content": given}]
+    assert content(post(bot, asked)) == "A title"
