@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from bot.answering.chat import Ask, Chat, Delta, Ended, Event, Started
 from data.conversations.conversations import new_reply_id
@@ -43,6 +44,7 @@ async def complete(chat: Chat, ask: Ask, count: int) -> list[WholeAnswer]:
         return [WholeAnswer(*await chat.complete(ask))]
     started: dict[int, Started] = {}
     texts: list[list[str]] = [[] for _ in range(count)]
+    logprobs: list[list[dict[str, Any]]] = [[] for _ in range(count)]
     ended: dict[int, Ended] = {}
     async with contextlib.aclosing(stream(chat, ask, count)) as events:
         async for event in events:
@@ -51,8 +53,9 @@ async def complete(chat: Chat, ask: Ask, count: int) -> list[WholeAnswer]:
                     started[index] = begun
                 case Choice(index, Delta() as delta):
                     texts[index].append(delta.text)
+                    logprobs[index] += delta.logprobs
                 case Choice(index, Ended() as last):
-                    ended[index] = last
+                    ended[index] = replace(last, logprobs=tuple(logprobs[index]))
     return [WholeAnswer(started[i], "".join(texts[i]), ended[i]) for i in range(count)]
 
 

@@ -73,6 +73,20 @@ def test_every_token_of_a_response_is_told(bot: Bot, stream: bool) -> None:
     assert [t.token for t in said.logprobs[0].top_logprobs] == ["a", "b"]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_every_token_of_several_answers_is_told(bot: Bot, stream: bool) -> None:
+    bot.vllm.say = with_logprobs
+    ask: Any = {"model": "helpdesk", "messages": QUESTION, "logprobs": True, "top_logprobs": 1}
+
+    answer: Any = bot.openai().chat.completions.create(**ask, n=2, stream=stream)
+
+    tokens: dict[int, list[str]] = {0: [], 1: []}
+    for choice in (c for part in (answer if stream else [answer]) for c in part.choices):
+        if choice.logprobs:
+            tokens[choice.index] += [entry.token for entry in choice.logprobs.content]
+    assert tokens == {0: ["One", "\u200b", " run."], 1: ["One", "\u200b", " run."]}
+
+
 def test_without_the_wish_nothing_is_told(bot: Bot) -> None:
     bot.vllm.say = lambda body: with_logprobs(body | {"logprobs": True, "top_logprobs": 1})
 
