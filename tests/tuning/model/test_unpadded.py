@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, DeepseekV3Config, Lfm2Config, LlamaConfig
 
 from tests.tuning.families import build
 from tests.tuning.model.test_base_model import cosine, stirred
@@ -65,7 +66,7 @@ def test_heads_that_share_keys_and_values_get_the_gradients_of_all_their_queries
     back = torch.cat([torch.arange(5), 5 + torch.arange(3)])
     places = torch.zeros(10, dtype=torch.long)
     places[back] = torch.arange(8)
-    layout = unpadded.Rows(
+    layout = unpadded.RowLayout(
         common, places.view(2, 5), back,
         unpadded._causal(5, common, torch.float32), unpadded._causal(common, 0, torch.float32),
     )  # fmt: skip
@@ -109,6 +110,28 @@ def test_families_whose_attention_is_another_compute_padding(
     assert not base.skips_padding
     found = computed(replace(base, shares_prefix=False), stirred(base), ROWS)
     assert found[2] == batch_of(ROWS).ids.numel()
+
+
+SMALL = {
+    "vocab_size": 300, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "num_key_value_heads": 4, "max_position_embeddings": 256,
+}  # fmt: skip
+CONVOLUTIONS = Lfm2Config(**SMALL, layer_types=["conv", "full_attention"])
+LATENT = DeepseekV3Config(
+    **SMALL, q_lora_rank=16, kv_lora_rank=16, qk_rope_head_dim=8, qk_nope_head_dim=16,
+    v_head_dim=16, first_k_dense_replace=2,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("config", [CONVOLUTIONS, LATENT], ids=["convolutions", "latent"])
+def test_layers_that_mix_rows_or_have_heads_of_two_widths_compute_padding(config: Any) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(config)
+    for weights in model.parameters():  # as large as after training
+        weights.data.mul_(2.5)
+    assert not unpadded.works(model, torch.float32)
+    assert unpadded.works(AutoModelForCausalLM.from_config(LlamaConfig(**SMALL)), torch.float32)
 
 
 def test_a_base_that_would_predict_something_else_computes_padding(
