@@ -57,5 +57,7 @@ def join(db: Database, identity: str, person: str, actor: str) -> None:
     for table in CHOICES:
         db.execute(f"UPDATE OR IGNORE {table} SET person = ? WHERE person = ?", [person, identity])
         db.execute(f"DELETE FROM {table} WHERE person = ?", [identity])
-    db.execute("UPDATE pairs SET author = ? WHERE author = ?", [person, identity])
+    for table in ("pairs", "imports", "judged_answers"):
+        db.execute(f"UPDATE {table} SET author = ? WHERE author = ?", [person, identity])
+    db.execute("UPDATE imports SET undone_by = ? WHERE undone_by = ?", [person, identity])
     audit.record(db, actor, "join identity", person, identity=identity)

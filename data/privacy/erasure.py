@@ -273,8 +273,12 @@ def _pairs_of(db: Database, order: _Order, most: int) -> int:
 
 
 def _rated_answers(db: Database, order: _Order, most: int) -> int:
-    """Rated answers that they imported, and their name on imports."""
-    db.execute("UPDATE imports SET author = ? WHERE author = ?", [order.pseudonym, order.person])
+    """Rated answers that they imported, and their name on imports. The names of their files go,
+    too: they may hold the names of people."""
+    db.execute(
+        "UPDATE imports SET author = ?, name = 'erased', file = 'erased' WHERE author = ?",
+        [order.pseudonym, order.person],
+    )
     db.execute(
         "UPDATE imports SET undone_by = ? WHERE undone_by = ?", [order.pseudonym, order.person]
     )

@@ -13,8 +13,10 @@ from data.domains import Domain
 from data.experiments import assignments, experiments
 from data.feedback import feedback, suggestions
 from data.monitoring.alerts import alerts
-from data.pairs import datasets, pairs, review_queue, review_status
+from data.pairs import datasets, imports, judged_answers, pairs, review_queue, review_status
+from data.pairs.judged_answers import JudgedDraft
 from data.pairs.pairs import Draft
+from data.people import joining
 from data.privacy import erasure, provenance
 from data.privacy.erasure import ErasureReceipt
 from data.runs import runs
@@ -294,6 +296,23 @@ def test_a_run_that_trains_on_the_words_is_cancelled(
     done = forget(store)
     assert done.runs == (run.id,)
     assert runs.get(store.db, run.id).cancel_requested
+
+
+def test_imports_keep_neither_rated_answers_nor_names(store: Store, domain: Domain) -> None:
+    """Also of an import under an identity that was joined to her."""
+    identity = "user:ann@example.org"
+    rated = JudgedDraft("Is it open?", "Yes, ask Ann.", liked=True)
+    with store.write() as db:
+        batch = imports.begin(db, domain, "from Ann Example", "ann-example.jsonl", identity)
+        imports.begin_undo(db, batch, identity)
+        judged_answers.add(
+            db, domain, rated, source_ref="ann-example.jsonl:1", author=identity, import_id=batch
+        )
+        joining.join(db, identity, ANN, "cli:root")
+    forget(store)
+    dump = "\n".join(str(tuple(r.values())) for r in rows(store.db, "SELECT * FROM imports"))
+    assert "ann" not in dump.casefold()
+    assert value(store.db, "SELECT count(*) FROM judged_answers") == 0
 
 
 def test_adapters_trained_on_rated_answers_are_listed(store: Store, domain: Domain) -> None:
