@@ -292,6 +292,23 @@ def test_nobody_names_another_persons_call(parsing: Bot) -> None:
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, "input")
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_nothing_is_kept_of_calls_that_are_not_to_be_stored(parsing: Bot, stream: bool) -> None:
+    """So what a function returned for one comes with the whole conversation."""
+    said = '{"city":"zebracity"}'
+    parsing.vllm.say = lambda body: words(body["model"], said)
+    demanded = ask(parsing, stream, tool_choice=THE_WEATHER, store=False)
+    parsing.vllm.say = lambda body: calls(body["model"], ("weather", said))
+    decided = ask(parsing, stream, store=False)
+
+    assert functions(demanded) == functions(decided) == [("weather", {"city": "zebracity"})]
+    parsing.wait_closed(2)
+    assert not at_rest(parsing, "zebracity")
+    returned = {"input": [result(decided.output[0])], "previous_response_id": decided.id}
+    answer = parsing.http("member").post(ROUTE, json={"model": "helpdesk"} | returned)
+    assert answer.json()["error"]["code"] == "previous_response_not_found"
+
+
 def test_without_a_parser_the_model_cannot_decide(bot: Bot) -> None:
     answer = bot.http("member").post(ROUTE, json=ASK)
 
