@@ -51,6 +51,7 @@ def list_grants(db: Database) -> list[Grant]:
 
 def grant(db: Database, person: str, role: Granted, actor: str) -> None:
     """Grant a role to a person; it replaces an earlier grant."""
+    before = granted(db, person)
     db.execute(
         "INSERT INTO roles (person, role, granted_by, granted_at) VALUES (?, ?, ?, ?) "
         "ON CONFLICT (person) DO UPDATE SET role = excluded.role, "
@@ -58,6 +59,8 @@ def grant(db: Database, person: str, role: Granted, actor: str) -> None:
         [person, role, actor, now_us()],
     )
     _limit_links(db, person, role)
+    if before == "admin" and role != "admin":
+        _revoke_links_made_by(db, person, actor)
     audit.record(db, actor, "grant role", person, role=role)
 
 
@@ -66,6 +69,7 @@ def revoke(db: Database, person: str, actor: str) -> bool:
     if not changed(db, "DELETE FROM roles WHERE person = ?", [person]):
         return False
     _limit_links(db, person, "member")
+    _revoke_links_made_by(db, person, actor)
     audit.record(db, actor, "revoke role", person)
     return True
 
@@ -74,3 +78,13 @@ def _limit_links(db: Database, person: str, role: Role) -> None:
     """The sign-in links that the person has not used yet give no other role than this one."""
     sql = "UPDATE sign_in_links SET role = ? WHERE person = ? AND used_at IS NULL"
     db.execute(sql, [role, person])
+
+
+def _revoke_links_made_by(db: Database, person: str, actor: str) -> None:
+    """Otherwise a former admin could come back with a link that they had made for another name."""
+    sql = (
+        "UPDATE sign_in_links SET revoked_at = ? WHERE created_by = ? AND used_at IS NULL "
+        "AND revoked_at IS NULL RETURNING id, person"
+    )
+    for link in rows(db, sql, [now_us(), person]):
+        audit.record(db, actor, "sign-in link revoke", link["person"], link=link["id"])

@@ -40,6 +40,22 @@ def test_an_unused_link_does_not_bring_back_a_role_that_was_revoked(store: Store
     assert roles.granted(store.db, ANN) is None
 
 
+@pytest.mark.parametrize("demote", [True, False])
+def test_the_links_of_a_former_admin_are_revoked(store: Store, demote: bool) -> None:
+    with store.write() as db:
+        roles.grant(db, ANN, "admin", "cli:root")
+        _, secret = sign_in_links.create(db, "somebody-else", "admin", ANN)
+        sign_in_links.create(db, "bob", "member", "cli:root")
+        if demote:
+            roles.grant(db, ANN, "reviewer", "cli:root")
+        else:
+            roles.revoke(db, ANN, "cli:root")
+        with pytest.raises(LinkNotValid):
+            sign_in_links.use(db, secret)
+    assert [link.person for link in sign_in_links.list_open(store.db)] == ["user:bob"]
+    assert "sign-in link revoke" in [e.action for e in audit.recent(store.db, 3)]
+
+
 @pytest.mark.parametrize("column", ["expires_at", "revoked_at"])
 def test_an_expired_or_revoked_link_is_refused(store: Store, column: str) -> None:
     with store.write() as db:
