@@ -78,7 +78,7 @@ class _Tally:
     conflicts_total: int = 0
     systems: Counter[str] = field(default_factory=Counter)
     only_train: bool = True  # every row is marked `train`
-    held: list[int] = field(default_factory=list)  # such pairs, which may be held out so far
+    marked: list[int] = field(default_factory=list)  # such pairs, while that is so
     shown: list[Draft | JudgedDraft] = field(default_factory=list)
     batch: int | None = None
 
@@ -166,12 +166,11 @@ def import_file(
                     tally.batch = None
             if progress is not None:
                 progress(lines.read, tally.report(reading, complete=False))
-    if tally.only_train and tally.held:
+    if tally.only_train and tally.marked:
+        _may_be_held_out(store, tally.marked)
         reading.notes.append(
             "Every row is marked as split=train. Some facts are still held out for validation."
         )
-    elif tally.held:
-        _mark_as_train(store, tally.held)
     return tally.report(reading, complete=True)
 
 
@@ -279,11 +278,10 @@ class _Chunk:
             self.tally.refuse(BadRow(row.line, str(leak), row.member))
             return
         self.tally.only_train &= draft.split in ("train", "golden")
-        held = draft.split == "train" and self.tally.only_train
         result = pairs.add(
             self.db,
             self.domain,
-            [replace(draft, split="auto") if held else draft],
+            [draft],
             source="import",
             source_ref=ref,
             author=self.author,
@@ -301,7 +299,8 @@ class _Chunk:
                 self.tally.known["in the file" if batch == self.batch else known] += 1
         for pair_id in result.ids:
             self.guard.note(pair_id, draft)
-        self.tally.held += result.ids if held else []
+        if draft.split == "train" and self.tally.only_train:
+            self.tally.marked += result.ids
         self.tally.added += added
         if added:
             self.tally.waiting += status == "pending"
@@ -309,13 +308,14 @@ class _Chunk:
             new.append((row.line, draft))
 
 
-def _mark_as_train(store: Store, pair_ids: Sequence[int]) -> None:
-    """Mark pairs as never held out: the file marks others as something else."""
+def _may_be_held_out(store: Store, pair_ids: Sequence[int]) -> None:
+    """Remove the mark `train` from pairs: a mark that all rows have tells none of them apart. It is
+    removed at the end, so that an import that is interrupted leaves what the file says."""
     for start in range(0, len(pair_ids), TOGETHER):
         some = orjson.dumps(pair_ids[start : start + TOGETHER]).decode()
         with store.write() as db:
-            sql = "UPDATE pairs SET split = 'train' WHERE id IN (SELECT value FROM json_each(?))"
-            db.execute(f"{sql} AND split = 'auto'", [some])
+            sql = "UPDATE pairs SET split = 'auto' WHERE id IN (SELECT value FROM json_each(?))"
+            db.execute(f"{sql} AND split = 'train'", [some])
 
 
 def _naming_facts(

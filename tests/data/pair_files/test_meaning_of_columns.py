@@ -348,6 +348,20 @@ def test_a_file_that_is_marked_train_throughout_may_be_held_out(
     assert {pair.split for pair in pairs.list_pairs(store.db, domain)} == {"auto"}
 
 
+def test_an_interrupted_import_keeps_what_the_file_marks(
+    store: Store, domain: Domain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importer, "TOGETHER", 2)
+    splits = ["train", "train", "val", "train"]
+    rows = [{"prompt": f"q{n}", "response": f"a{n}", "split": s} for n, s in enumerate(splits)]
+    file = lines(tmp_path / "a.jsonl", *rows)
+    asked = iter([False, True])
+    assert not imported(store, domain, file, stop=lambda: next(asked)).complete
+    assert imported(store, domain, file).added == 2
+    found = [pair.split for pair in pairs.list_pairs(store.db, domain)]
+    assert found == ["train", "train", "validation", "train"]
+
+
 def test_a_file_that_marks_train_and_validation_is_obeyed(
     store: Store, domain: Domain, tmp_path: Path
 ) -> None:
