@@ -121,12 +121,14 @@ def says(body: dict[str, Any]) -> list[Event]:
     last = body["messages"][-1]
     if body.get("tool_choice") == "auto" and last["role"] != "tool":
         function = body["tools"][0]["function"]
-        arguments = json.dumps(_filled(function.get("parameters") or {}, last["content"]))
+        parameters = {"type": "object"} | (function.get("parameters") or {})
+        arguments = json.dumps(_filled(parameters, last["content"]))
         return calls(body["model"], (function["name"], arguments[:5], arguments[5:]))
     if form is None and (last["role"] == "tool" or "json" not in str(body["messages"]).lower()):
         return words(body["model"], *SAID, usage=(11, 4))
     schema = (form or {}).get("json_schema", {}).get("schema", {})
-    written = json.dumps(_filled(schema or {"required": JOKE}, last["content"]))
+    question = last["content"] if body.get("tools") else ""
+    written = json.dumps(_filled({"type": "object", "required": JOKE} | schema, question))
     return words(body["model"], written[:9], written[9:], usage=(11, 4))
 
 
@@ -136,7 +138,7 @@ def _filled(schema: dict[str, Any], question: str) -> Any:
         return schema["const"]
     if "anyOf" in schema:
         return _filled(schema["anyOf"][0], question)
-    match schema.get("type", "object"):
+    match schema.get("type"):
         case "array":
             return [_filled(schema["items"], question)]
         case "integer" | "number":
