@@ -180,7 +180,7 @@ def known_host(request: Request) -> None:
             ipaddress.ip_address(host)
     except ValueError:
         raise Forbidden(
-            "The web chat is not served under this host name. Its operator can allow the name with "
+            "This page is not served under this host name. Its operator can allow the name with "
             "[bot] allowed_hosts."
         ) from None
 
