@@ -107,7 +107,7 @@ def test_a_golden_question_is_measured_and_not_learned(store: Store, domain: Dom
 
 def test_a_second_author_of_the_same_pair_sees_its_status(store: Store, reply: str) -> None:
     pair_id = correct(store, reply, "With a badge.")
-    assert correct(store, reply, "with a badge.", BOB) == pair_id
+    assert correct(store, reply, " With a badge. ", BOB) == pair_id
     assert contribution(store, BOB).pair_id == contribution(store, ANN).pair_id == pair_id
 
 
