@@ -11,7 +11,7 @@ from data import domains
 from data.store.errors import Invalid
 
 if TYPE_CHECKING:
-    from data.quality.findings import QualityFinding, QualityReport
+    from data.quality.findings import QualityReport
     from data.quality.fixes import Fixed
 
 
@@ -103,7 +103,7 @@ def print_report(report: "QualityReport") -> None:
 
     terminal.echo(quality_page.verdict(report))
     for one in report.found:
-        terminal.echo(f"\n{one.title} ({one.check}): {counted(one)}")
+        terminal.echo(f"\n{one.title} ({one.check}): {one.counted}")
         for example in one.examples[:3]:
             terminal.echo(f"  pair {example.pair_id}: {example.prompt} [{example.detail}]")
         terminal.echo(f"  --fix: {one.fix_says}")
@@ -111,11 +111,6 @@ def print_report(report: "QualityReport") -> None:
         terminal.echo()
     for one in report.not_checked:
         terminal.echo(f"Not checked: {one.title.lower()}, because {one.not_checked}.")
-
-
-def counted(found: "QualityFinding") -> str:
-    """The number of pairs or facts of a finding."""
-    return f"{found.count:,} {found.unit if found.count != 1 else found.unit.removesuffix('s')}"
 
 
 def _print_fixed(fixed: "Fixed", as_json: bool, *, undone: bool) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from bot.cli import pair_quality, terminal, waiting
+from bot.cli import terminal, waiting
 from bot.cli.context import (
     App,
     base_option,
@@ -157,7 +157,7 @@ def _plan(app: App, domain: str, full: bool, recipe: dict[str, Any], as_json: bo
     for line in retrain_plan.describe(found):
         terminal.echo(line)
     for one in report.found:
-        terminal.echo(f"Quality: {one.title.lower()}: {pair_quality.counted(one)}.")
+        terminal.echo(f"Quality: {one.title.lower()}: {one.counted}.")
     if report.found:
         terminal.echo(f"`understudy pairs check {subject.name}` names them.")
     if found.pending:

@@ -47,6 +47,11 @@ class QualityFinding:
     pair_ids: tuple[int, ...] = ()
     kept_ids: tuple[int, ...] = ()  # of duplicates: for each of `pair_ids` the pair that stays
 
+    @property
+    def counted(self) -> str:
+        """The number of pairs or facts: `1 fact`, `1,200 pairs`."""
+        return f"{self.count:,} {self.unit if self.count != 1 else self.unit.removesuffix('s')}"
+
 
 @dataclass(frozen=True)
 class Distribution:

@@ -73,7 +73,7 @@ def _finding(found: QualityFinding) -> str:
     rest = f"<p>… and {more:,} more.</p>" if more > 0 else ""
     partly = f"<p>Not checked: {_text(found.not_checked)}.</p>" if found.not_checked else ""
     return (
-        f'<div class="finding"><p>{found.count:,} {_text(found.unit)}. '
+        f'<div class="finding"><p>{_text(found.counted)}. '
         f"--fix: {_text(found.fix_says)}.</p>{partly}"
         f'<table><thead><tr><th scope="col">pair</th><th scope="col">question</th>'
         f'<th scope="col">found</th></tr></thead><tbody>{rows}</tbody></table>{rest}</div>'
