@@ -5,6 +5,7 @@ workspace have no bound of their own; if the disk is full, answers are refused, 
 alert before. The totals are those of the store, so they hold for all bot processes together.
 """
 
+import asyncio
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ class StorageBounds:
         self._stored: Counter[str] = Counter()
         self._newest = Newest()
         self._looked_at = self._counted_at = -RECOUNT_EVERY_S
+        self._looking = asyncio.Lock()
 
     async def check(self, person: str) -> None:
         """Raises Unavailable if people of this kind have stored as much as they may."""
@@ -55,11 +57,15 @@ class StorageBounds:
     async def _look(self) -> None:
         now = time.monotonic()
         if now - self._looked_at < LOOK_EVERY_S:
+            if self._counted_at < 0:  # whoever asks during the first count waits for it
+                async with self._looking:
+                    pass
             return
         self._looked_at = now
         recount = now - self._counted_at >= RECOUNT_EVERY_S
         after = Newest() if recount else self._newest
-        found, newest = await self._store.read(lambda db: stored_bytes(db, after))
+        async with self._looking:
+            found, newest = await self._store.read(lambda db: stored_bytes(db, after))
         if recount:
             self._counted_at, self._stored = now, found
         else:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.pair_files import formats
+from data.pair_files import csv_files
 from data.visible_text import escaped, marked, visible
 
 HOSTILE = "\x1b[2J\x1b]52;c;AAAA\x07\rfake\x9b\u202etxt\u2066\x00"
@@ -46,6 +46,6 @@ def test_json_keeps_its_values(text: str) -> None:
 
 @pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@a", "\t=1", "'=1", "''=1", "＝1", "a=1"])
 def test_a_formula_is_text_in_a_spreadsheet_and_comes_back_on_import(cell: str) -> None:
-    guarded = formats._guarded(cell)
+    guarded = csv_files._guarded(cell)
     assert guarded[0] not in "=+-@\t\r＝＋－＠"
-    assert formats._unguarded(guarded) == cell
+    assert csv_files._unguarded(guarded) == cell

@@ -41,7 +41,7 @@ def _without_cli(quoted: re.Match[str]) -> str:
 
 def _typed(verb: Verb, words: list[str]) -> str:
     """The words of the command line as typed in Slack, if they are this command; else ''. On the
-    command line the domain comes first, in Slack last."""
+    command line the domain comes first, in Slack last, after `--domain` where words are free."""
     name = [word for word in verb.cli.split() if not word.startswith("--")]
     needed = [word for word in verb.cli.split() if word.startswith("--")]
     if words[: len(name)] != name or not set(needed) <= set(words):
@@ -59,7 +59,8 @@ def _typed(verb: Verb, words: list[str]) -> str:
             return ""  # Slack does not have this option
     expected = sum(not a.option and a.kind != "domain" for a in verb.arguments)
     if len(given) == expected + 1 and any(a.kind == "domain" for a in verb.arguments):
-        given = [*given[1:], given[0]]
+        takes_words = any(a.kind == "words" for a in verb.arguments)  # all that follow
+        given = [*given[1:], *(["--domain"] if takes_words else []), given[0]]
     elif len(given) != expected:
         return ""
     return " ".join([verb.typed[0], *given, *([verb.flag] if verb.flag else []), *options])

@@ -263,6 +263,18 @@ async def test_each_class_stores_so_many_bytes(store: Store, kind: str, setting:
         await bounds.check(other)
 
 
+async def test_whoever_asks_during_the_first_count_waits_for_it(store: Store) -> None:
+    with store.write() as db:
+        given.reply(db, domains.create(db, "helpdesk"), "web:1", "w" * 1_100_000, "No.")
+    bounds = StorageBounds(store, web_mib=1, key_mib=1)
+
+    checks = await asyncio.gather(
+        *(bounds.check(f"web:{number}") for number in range(3)), return_exceptions=True
+    )
+
+    assert [type(error) for error in checks] == [Unavailable] * 3
+
+
 async def test_what_is_new_is_added_and_what_was_erased_makes_room(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

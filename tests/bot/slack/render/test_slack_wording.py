@@ -38,6 +38,7 @@ VALUES: dict[str, tuple[Any, str]] = {  # of an argument, and as they are typed
     "percent": (0.4, "40"),
     "number": (7, "7"),
     "flag": (True, ""),
+    "words": ("20", "20"),
 }
 
 
@@ -66,7 +67,8 @@ def test_every_command_of_the_command_line_that_slack_has_too_is_rewritten(
 ) -> None:
     name = [word for word in verb.cli.split() if not word.startswith("--")]
     positional = [a for a in verb.arguments if not a.option and a.kind != "domain"]
-    options = [a for a in verb.arguments if a.option][: 1 if with_options else 0]
+    options = [a for a in verb.arguments if a.option and a.kind != "domain"]
+    options = options[: 1 if with_options else 0]
     words = [value(a)[1] for a in positional]
     flags = [word for word in verb.cli.split() if word.startswith("--")]
     flags += [word for a in options for word in (a.option, value(a)[1]) if word]
