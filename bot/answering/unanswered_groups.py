@@ -55,13 +55,26 @@ class UnansweredGroup:
         return tuple(q.reply_id for q in self.questions)
 
 
-def list_groups(store: Store, search: PairSearch, domain: Domain) -> list[UnansweredGroup]:
-    """The groups, those that most people asked for first."""
+def list_groups(
+    store: Store, search: PairSearch, domain: Domain, drafts: int | None = None
+) -> list[UnansweredGroup]:
+    """The groups, those that most people asked for first. Only the first `drafts` of them come with
+    a draft, by default all: a draft takes a search, see `with_draft`."""
     asked = unanswered.open_questions(store.db, domain)
     grouped = [tuple(asked[n] for n in members) for members in _groups(asked, search)]
     found = [UnansweredGroup(questions, None) for questions in grouped]
     found.sort(key=lambda g: (-g.people, -g.last_at))
-    return [UnansweredGroup(g.questions, _draft(search, domain, g.question)) for g in found]
+    for number, group in enumerate(found[:drafts]):
+        found[number] = with_draft(store, search, domain, group)
+    return found
+
+
+def with_draft(
+    store: Store, search: PairSearch, domain: Domain, group: UnansweredGroup
+) -> UnansweredGroup:
+    """The group with its draft."""
+    found = search.find(domain, group.question, limit=1).references
+    return UnansweredGroup(group.questions, found[0] if found else None)
 
 
 def find(store: Store, search: PairSearch, domain: Domain, group_id: str) -> UnansweredGroup:
@@ -70,7 +83,7 @@ def find(store: Store, search: PairSearch, domain: Domain, group_id: str) -> Una
     for members in _groups(asked, search):
         group = UnansweredGroup(tuple(asked[n] for n in members), None)
         if len(group_id) >= ID_LENGTH and any(i.endswith(group_id) for i in group.reply_ids):
-            return UnansweredGroup(group.questions, _draft(search, domain, group.question))
+            return with_draft(store, search, domain, group)
     raise NotFound(
         f"{domain.name} has no unanswered question {group_id!r}. "
         f"`understudy unanswered list {domain.name}` shows them."
@@ -112,8 +125,3 @@ def _groups(asked: Sequence[Unanswered], search: PairSearch) -> list[list[int]]:
     if vectors is None:
         return question_groups.by_words(questions)
     return question_groups.by_meaning(vectors)
-
-
-def _draft(search: PairSearch, domain: Domain, question: str) -> Reference | None:
-    found = search.find(domain, question, limit=1).references
-    return found[0] if found else None

@@ -27,7 +27,7 @@ async def show(request: Request, domain: str, signed_in: Reviewer) -> Response:
     service: Service = request.app.state.service
     subject = await service.store.read(lambda db: domains.get(db, domain))
     groups = await asyncio.to_thread(
-        unanswered_groups.list_groups, service.store, service.chat.search, subject
+        unanswered_groups.list_groups, service.store, service.chat.search, subject, MOST_SHOWN
     )
     return await rendering.page(
         request,

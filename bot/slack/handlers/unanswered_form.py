@@ -34,9 +34,12 @@ async def next_form(
 ) -> Block:
     """The form with the group after that id, or the first one. Raises NotFound."""
     domain = await _domain(workspace, where)
-    found = await _off_loop(workspace, unanswered_groups.list_groups, domain)
+    found = await _off_loop(workspace, unanswered_groups.list_groups, domain, 0)
+    group = _after(found, after)
+    if group is not None:
+        group = await _off_loop(workspace, unanswered_groups.with_draft, domain, group)
     return unanswered_forms.group_form(
-        replace(where, domain=domain.name), _after(found, after), domain.title, len(found), note
+        replace(where, domain=domain.name), group, domain.title, len(found), note
     )
 
 
@@ -107,7 +110,7 @@ async def _domain(workspace: WorkspaceContext, where: Origin) -> Domain:
 
 
 async def _off_loop(
-    workspace: WorkspaceContext, work: Callable[..., T], domain: Domain, *more: str
+    workspace: WorkspaceContext, work: Callable[..., T], domain: Domain, *more: object
 ) -> T:
     """Run a function of `unanswered_groups`, which blocks."""
     service = workspace.service

@@ -69,6 +69,10 @@ def test_questions_of_one_meaning_are_one_line_and_people_count(
     assert first.draft.response == "At nine."
     assert (second.question, second.people) == ("Is there a cantina?", 1)
 
+    without, _ = unanswered_groups.list_groups(store, search, domain, drafts=0)
+    assert without.draft is None
+    assert unanswered_groups.with_draft(store, search, domain, without) == first
+
 
 def test_vectors_group_by_meaning() -> None:
     near = np.array([[1, 0], [0.9, 0.436], [0, 1], [0.1, 0.995]], dtype=np.float32)
