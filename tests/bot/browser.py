@@ -23,6 +23,17 @@ FLAGS = [
 ]
 
 
+LEFT = (  # what Chromium says of an expression whose page is gone before its value is known
+    "Inspected target navigated or closed",
+    "Execution context was destroyed.",
+    "Cannot find default execution context",
+)
+
+
+class PageLeft(AssertionError):
+    """The page was reloaded or left while an expression was evaluated in it."""
+
+
 class Page:
     """One tab. `complaints` collects errors and whatever the content policy refused."""
 
@@ -66,8 +77,9 @@ class Page:
     async def wait(self, expression: str) -> None:
         """Wait until an expression is true in the page."""
         for _ in range(200):
-            if await self.js(f"Boolean({expression})"):
-                return
+            with contextlib.suppress(PageLeft):  # by a reload, for example: ask the next one
+                if await self.js(f"Boolean({expression})"):
+                    return
             await asyncio.sleep(0.05)
         raise AssertionError(f"{expression} never became true: {await self.js(SEEN)}")
 
@@ -90,7 +102,8 @@ class Page:
             if "id" in said:
                 future = self._answers.pop(said["id"])
                 if "error" in said:
-                    future.set_exception(AssertionError(said["error"]))
+                    left = said["error"].get("message") in LEFT
+                    future.set_exception((PageLeft if left else AssertionError)(said["error"]))
                 else:
                     future.set_result(said["result"])
             elif said["method"] == "Runtime.exceptionThrown":
