@@ -12,6 +12,7 @@ importer stores what may be stored and reports the rest.
 - `encodings`: compressed files, and files that are not UTF-8
 - `files`: opens, recognises, reads and writes files
 - `formats`: the file formats, one entry each
+- `html_text`: HTML as plain text
 - `importer`: imports a file into a domain, or shows what an import would do
 - `json_files`: JSON Lines, JSON arrays, and objects of several lines
 - `preferences`: preferred, rejected, liked and disliked answers
