@@ -19,12 +19,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from tuning.data.examples import IGNORED, Batch, Example, batches
-from tuning.model.base_model import Base, only_positions
+from tuning.data.examples import IGNORED, Example
+from tuning.model.base_model import Base
 from tuning.recipe.recipe import Recipe
-from tuning.training.cross_entropy import token_losses
+from tuning.training.answer_probabilities import (
+    answer_sums,
+    log_probabilities,
+    passes,
+    reference_probabilities,
+)
 
 DESIRED = 4 / 3  # weighed liked answers for each weighed disliked one: the paper's 1 to 4/3
 
@@ -53,12 +57,7 @@ class Kto:
         """Compute the parent's log probabilities, while the model still has its weights."""
         self.mismatched = mismatched(list(self.liked), recipe.max_length, self.seed)
         answers = [*self.liked, *self.mismatched.values()]
-        was_training = model.training
-        model.eval()
-        with torch.no_grad():
-            found = log_probabilities(base, model, answers, recipe)
-        model.train(was_training)
-        self.reference = dict(zip(answers, found.tolist(), strict=True))
+        self.reference = reference_probabilities(base, model, answers, recipe)
 
     def learn(
         self, base: Base, model: Any, window: Sequence[Example], recipe: Recipe
@@ -68,7 +67,7 @@ class Kto:
         kl = self._kl_estimate(base, model, window, recipe)
         loss, tokens = 0.0, 0
         for batch, rows in passes(window, recipe, base):
-            part = self._losses(_row_sums(base, model, batch), rows, kl).sum() / len(window)
+            part = self._losses(answer_sums(base, model, batch), rows, kl).sum() / len(window)
             part.backward()
             loss += float(part.detach())
             tokens += batch.ids.numel()
@@ -97,9 +96,8 @@ class Kto:
         """One loss for each row."""
         ratio = now - self._reference_of(rows, now)
         liked = torch.tensor([self.liked[row] for row in rows], device=now.device)
-        gain = torch.where(liked, ratio - kl, kl - ratio)
         up, down = _weights(sum(self.liked.values()), len(self.liked))
-        return torch.where(liked, up, down) * (1 - torch.sigmoid(self.beta * gain))
+        return kto_losses(ratio, liked, kl, self.beta, up, down)
 
     @torch.no_grad()
     def _kl_estimate(
@@ -112,6 +110,16 @@ class Kto:
 
     def _reference_of(self, rows: Sequence[Example], where: Any) -> Tensor:
         return torch.tensor([self.reference[row] for row in rows], device=where.device)
+
+
+def kto_losses(
+    ratio: Tensor, liked: Tensor, kl: float, beta: float, up: float, down: float
+) -> Tensor:
+    """The loss of each answer, (answers,). `ratio`: its log probability under the adapter minus
+    that under the parent, in nats; `kl`: z0; `up` and `down`: the weights of a liked and of a
+    disliked answer."""
+    gain = torch.where(liked, ratio - kl, kl - ratio)
+    return torch.where(liked, up, down) * (1 - torch.sigmoid(beta * gain))
 
 
 def _weights(liked: int, answers: int) -> tuple[float, float]:
@@ -134,41 +142,6 @@ def mismatched(examples: Sequence[Example], max_length: int, seed: int) -> dict[
         labels = (*[IGNORED] * len(one.prompt), *answer)[:max_length]
         made[one] = Example(-one.pair_id, ids, labels)
     return made
-
-
-def log_probabilities(
-    base: Base, model: Any, examples: Sequence[Example], recipe: Recipe
-) -> Tensor:
-    """The log probability of each example's answer, in nats, in the order given."""
-    found: dict[Example, Tensor] = {}
-    for batch, rows in passes(examples, recipe, base):
-        found |= dict(zip(rows, _row_sums(base, model, batch), strict=True))
-    return torch.stack([found[example] for example in examples])
-
-
-def passes(
-    examples: Sequence[Example], recipe: Recipe, base: Base
-) -> list[tuple[Batch, list[Example]]]:
-    """Forward passes of at most `micro_tokens` padded tokens, with the examples of their rows."""
-    rows = sorted(dict.fromkeys(examples), key=lambda e: len(e.ids))
-    made, begin = [], 0
-    for batch in batches(rows, recipe.micro_tokens, base.pad_id, base.device):
-        end = begin + len(batch.ids)
-        made.append((batch, rows[begin:end]))
-        begin = end
-    return made
-
-
-def _row_sums(base: Base, model: Any, batch: Batch) -> Tensor:
-    """The summed log probability of each row's labelled tokens, (rows,)."""
-    targets = batch.labels[:, 1:]
-    wanted = functional.pad(targets != IGNORED, (0, 1))  # position i predicts token i + 1
-    with base.precision(), only_positions(model, wanted):
-        logits = model(input_ids=batch.ids, use_cache=False).logits  # (labelled, vocabulary)
-    labelled = targets[targets != IGNORED]
-    each = -token_losses(logits, labelled)
-    row_of = wanted.nonzero()[:, 0]
-    return torch.zeros(len(batch.ids), device=each.device).index_add(0, row_of, each)
 
 
 def _mean(some: Tensor) -> float:

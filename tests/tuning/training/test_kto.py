@@ -12,7 +12,8 @@ from tuning.data.examples import IGNORED, Example
 from tuning.model.base_model import Base, load_base, new_adapter, trainable
 from tuning.recipe.recipe import Recipe
 from tuning.training import loop
-from tuning.training.kto import Kto, _weights, log_probabilities, mismatched
+from tuning.training.answer_probabilities import log_probabilities
+from tuning.training.kto import Kto, _weights, mismatched
 
 RECIPE = Recipe(rank=8, learning_rate=3e-3, batch_size=4, epochs=3, evaluations=1, warmup_share=0)
 
