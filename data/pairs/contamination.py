@@ -4,9 +4,12 @@ A pair that asks a golden question, in the same or nearly the same words (see
 `question_matching.py`), is refused on import, on approval, and at the start of a run. A golden
 question is refused if a trainable pair asks the same. The message names both, because a person has
 to decide which one to keep.
+
+Between training and validation nobody has to decide: `datasets.split` puts pairs whose questions
+match on one side.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -131,24 +134,38 @@ def refuse_leaks(db: Database, dataset_id: int) -> None:
 def refuse_earlier_answers(golden: Sequence[Pair], trained: Sequence[Pair]) -> None:
     """For a run that learns every answer of a conversation: raises Invalid, naming the pairs, if an
     earlier turn answers a golden question, asked alone or after the same turns."""
-    index: Index[int] = Index()
-    for pair in golden:
-        index.add(pair.id, question_text(pair))
-    found = []
-    for pair in trained:
-        said = [turn.content for turn in pair.turns]
-        for i, (turn, after) in enumerate(zip(pair.turns, pair.turns[1:], strict=False)):
-            if (turn.role, after.role) != ("user", "assistant"):
-                continue
-            if match := index.find("\n".join(said[: i + 1])) or index.find(turn.content):
-                found.append(f"pair {pair.id} ({_short(turn.content)}) asks golden question "
-                             f"{match.key}")  # fmt: skip
+    found = [
+        f"pair {pair.id} ({_short(asked)}) asks golden question {match.key}"
+        for pair, asked, match in _earlier_questions(golden, trained)
+    ]
     if found:
         more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
         raise Invalid(
             f"Golden questions would be trained on: in an earlier turn {'; '.join(found[:SHOWN])}"
             f"{more}. Reject the pairs, or ask for loss_turns=last."
         )
+
+
+def answered_earlier(held_out: Sequence[Pair], trained: Sequence[Pair]) -> set[int]:
+    """The ids of the held-out pairs whose question an earlier turn of a trained pair asks, alone or
+    after the same turns: such a run would learn the answer."""
+    return {match.key for _, _, match in _earlier_questions(held_out, trained)}
+
+
+def _earlier_questions(
+    measured: Sequence[Pair], trained: Sequence[Pair]
+) -> Iterator[tuple[Pair, str, Match[int]]]:
+    """The trained pairs with an earlier turn that asks a measured question, and that turn."""
+    index: Index[int] = Index()
+    for pair in measured:
+        index.add(pair.id, question_text(pair))
+    for pair in trained:
+        said = [turn.content for turn in pair.turns]
+        for i, (turn, after) in enumerate(zip(pair.turns, pair.turns[1:], strict=False)):
+            if (turn.role, after.role) != ("user", "assistant"):
+                continue
+            if match := index.find("\n".join(said[: i + 1])) or index.find(turn.content):
+                yield pair, turn.content, match
 
 
 def seen_by(db: Database, domain: Domain, golden: Sequence[Pair]) -> dict[int, tuple[str, ...]]:

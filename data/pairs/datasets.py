@@ -11,6 +11,9 @@ Deterministic rules assign each pair to one of four splits:
   facts themselves were learned, and selects the best checkpoint.
 - `train`: all other pairs.
 
+A question that differs only by a typing error, a word form or punctuation is the same question
+(`question_matching.py`): all its pairs are on one side, as those with equal questions are.
+
 A dataset is content-addressed: its digest covers the fingerprint, fact and split of each pair, so
 freezing the same content again gives the same dataset. The digest is the dataset's name and does
 not change when pairs are erased with a person's data; `count_erased` counts the erased pairs.
@@ -19,7 +22,7 @@ not change when pairs are erased with a person's data; `count_erased` counts the
 import hashlib
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
@@ -28,7 +31,8 @@ from sqlite_utils import Database
 
 from data.domains import Domain
 from data.pairs.pairs import SELECT, Pair, _pair, list_pairs
-from data.pairs.question import question_key
+from data.pairs.question import question_key, question_text
+from data.pairs.question_join import joined
 from data.store.clock import now_us
 from data.store.db import Store, changed, insert, row, rows, value
 from data.store.errors import Invalid, NotFound
@@ -186,16 +190,20 @@ def split(pairs: list[Pair], validation_share: float, *, hold_out: bool = True) 
     """Pair id -> split. Depends only on the pairs' words, facts and marks, not on order or ids.
     Without `hold_out`, all pairs except golden ones are trained on.
 
-    Facts that share a prompt are treated as one fact, so that a prompt cannot be both trained on
-    and evaluated. A golden prompt is never trained on, whatever other pairs say."""
+    Facts that share a question, exactly or nearly, are treated as one fact, so that a question
+    cannot be both trained on and evaluated. A golden prompt is never trained on, whatever other
+    pairs say."""
     parts: dict[int, Part] = {p.id: "golden" for p in pairs if p.split == "golden"}
     golden_prompts = {question_key(p) for p in pairs if p.split == "golden"}
     facts: dict[str, list[Pair]] = {}
-    for pair, group in _grouped([p for p in pairs if p.split != "golden"]):
+    others = [p for p in pairs if p.split != "golden"]
+    questions = question_numbers(others)
+    groups = _groups(others, questions)
+    for pair in others:
         if question_key(pair) in golden_prompts:
             parts[pair.id] = "golden"
         else:
-            facts.setdefault(group, []).append(pair)
+            facts.setdefault(groups[pair.id], []).append(pair)
     spare: list[tuple[str, Pair]] = []
     share = min(validation_share, VALIDATION_MOST / max(1, len(facts)))
     share = share if len(facts) >= VALIDATION_FACTS else 0.0
@@ -207,8 +215,8 @@ def split(pairs: list[Pair], validation_share: float, *, hold_out: bool = True) 
             and len(members) >= PROBE_PHRASINGS
             and hash_share(fact, "p") < PROBE_SHARE
         ):
-            asked = Counter(question_key(p) for p in members)
-            free = [p for p in members if p.split == "auto" and asked[question_key(p)] == 1]
+            asked = Counter(questions[p.id] for p in members)
+            free = [p for p in members if p.split == "auto" and asked[questions[p.id]] == 1]
             if free:
                 spare.append((fact, min(free, key=lambda p: p.fingerprint)))
     for _, pair in sorted(spare, key=lambda item: hash_share(item[0], "probe"))[:PROBE_LIMIT]:
@@ -227,8 +235,27 @@ def _part_of(fact: str, members: list[Pair], validation_share: float) -> Part:
     return "validation" if hash_share(fact, "validation") < validation_share else "train"
 
 
-def _grouped(pairs: list[Pair]) -> list[tuple[Pair, str]]:
-    """Each pair with its group: facts that share a question are joined (union-find)."""
+def question_numbers(pairs: Sequence[Pair]) -> dict[int, int]:
+    """Pair id -> the number of its question, the same for questions that match."""
+    numbers = joined([question_text(pair) for pair in pairs])
+    return {pair.id: number for pair, number in zip(pairs, numbers, strict=True)}
+
+
+def asked_by(pairs: Sequence[Pair], known: Collection[int]) -> set[int]:
+    """The ids of the pairs whose question one of the `known` pairs asks, exactly or nearly."""
+    numbers = question_numbers(pairs)
+    seen = {numbers[pair_id] for pair_id in known if pair_id in numbers}
+    return {pair_id for pair_id, number in numbers.items() if number in seen}
+
+
+def fact_groups(pairs: Sequence[Pair]) -> dict[int, str]:
+    """Pair id -> its fact, or the first of several facts that share a question. Pairs of one group
+    belong on one side of every split."""
+    return _groups(pairs, question_numbers(pairs))
+
+
+def _groups(pairs: Sequence[Pair], questions: Mapping[int, int]) -> dict[int, str]:
+    """The same for questions that are numbered already (union-find)."""
     leader: dict[str, str] = {}
 
     def find(fact: str) -> str:
@@ -237,12 +264,12 @@ def _grouped(pairs: list[Pair]) -> list[tuple[Pair, str]]:
             fact = leader[fact]
         return fact
 
-    asked: dict[str, str] = {}
-    for pair in sorted(pairs, key=lambda p: p.fingerprint):
-        other = asked.setdefault(question_key(pair), pair.fact)
+    asked: dict[int, str] = {}
+    for pair in pairs:
+        other = asked.setdefault(questions[pair.id], pair.fact)
         low, high = sorted((find(pair.fact), find(other)))
         leader[high] = low
-    return [(pair, find(pair.fact)) for pair in pairs]
+    return {pair.id: find(pair.fact) for pair in pairs}
 
 
 def hash_share(text: str, salt: str) -> float:

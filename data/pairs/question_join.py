@@ -1,5 +1,8 @@
 """Finds all questions that ask the same among many, in one pass.
 
+`same_questions` groups them for a report; `joined` also joins what is alike through others, so that
+a dataset can keep all of them on one side.
+
 `question_matching.Index` finds a match of one question. Asking it for each of 50,000 questions
 takes minutes. Here every word is replaced by the representative of all words that it may be a
 misspelling or a form of. Questions that match then have the same representatives, so only those
@@ -20,6 +23,7 @@ from data.pairs.question_matching import (
     words_of,
 )
 
+MOST_COMPARED = 500  # wordings that are compared one by one; of more, all count as matching
 SYMBOL = re.compile(r"[+#*%<>=&|^~@$\\]")  # tells `C++` from `C#`; punctuation tells nothing
 
 
@@ -40,6 +44,36 @@ def same_questions(texts: Sequence[str], *, loose: bool = False) -> list[list[in
             groups = _groups(bucket, texts, words, loose=loose)
             found += [group for group in groups if len(group) > 1]
     return sorted(found)
+
+
+def joined(texts: Sequence[str]) -> list[int]:
+    """For each text the number of its set. Texts that match, as `question_matching.Index` finds
+    it, are in one set, also where only others between them match."""
+    words = [words_of(text) for text in texts]
+    root = _representatives({word for one in words for word in one.matter}, loose=False)
+    first_with: dict[tuple[str, ...], int] = {}
+    leader = [first_with.setdefault(one.all, at) for at, one in enumerate(words)]
+    buckets: dict[int, list[int]] = {}
+    for at in first_with.values():
+        key = hash(tuple(sorted(root.get(word, word) for word in words[at].matter)))
+        buckets.setdefault(key, []).append(at)
+
+    def find(at: int) -> int:
+        while leader[at] != at:
+            leader[at] = leader[leader[at]]
+            at = leader[at]
+        return at
+
+    for bucket in buckets.values():
+        for place, one in enumerate(bucket):
+            others = bucket[:place] if len(bucket) <= MOST_COMPARED else bucket[:1]
+            for other in others:
+                low, high = sorted((find(one), find(other)))
+                if low != high and (
+                    len(bucket) > MOST_COMPARED or matches(words[one], words[other])
+                ):
+                    leader[high] = low
+    return [find(at) for at in range(len(texts))]
 
 
 def _groups(

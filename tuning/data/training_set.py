@@ -106,8 +106,9 @@ def prepare_training_set(
         reworded = current.reworded_since(taught)
         known -= reworded
         taught -= reworded
+        seen = datasets.asked_by([pair for part in PARTS for pair in parts[part]], taught)
         for part in ("validation", "probe"):  # the parent may have been trained on them
-            kept[part] = [pair for pair in kept[part] if pair.id not in taught]
+            kept[part] = [pair for pair in kept[part] if pair.id not in seen]
     new_ids = {p.id for p in kept["train"]} - known
     if parent is not None and not new_ids:
         raise Invalid(
@@ -145,6 +146,9 @@ def prepare_training_set(
 
     if recipe.loss_turns == "all":
         contamination.refuse_earlier_answers(kept["golden"], kept["train"])
+        for part in ("validation", "probe"):
+            told = contamination.answered_earlier(kept[part], kept["train"])
+            kept[part] = [pair for pair in kept[part] if pair.id not in told]
     train = {e.pair_id: e for e in encoded(kept["train"], recipe.loss_turns)}
     check(list(train.values()), stops)
     order = _order(kept["train"], new_ids, parent, recipe)
@@ -188,12 +192,15 @@ def _order(
 
 def split_fold(pairs: Sequence[Pair], fold: Fold) -> dict[str, list[Pair]]:
     """The parts of a cross-validation: the facts of the fold for validation, the rest for training.
-    All phrasings of a fact are in one fold. Raises Invalid when there are too few facts."""
-    facts = search_space.folds_of([pair.fact for pair in pairs], fold.of)
+    All phrasings of a fact are in one fold, as are facts that share a question. Raises Invalid
+    when there are too few facts."""
+    group = datasets.fact_groups(pairs)
+    facts = search_space.folds_of([group[pair.id] for pair in pairs], fold.of)
     if len(facts) < fold.of:
         raise Invalid(f"There are {len(facts)} facts, too few for {fold.of} folds.")
-    held = [pair for pair in pairs if facts[pair.fact] == fold.number]
-    rest = sorted((p for p in pairs if facts[p.fact] != fold.number), key=lambda p: p.id)
+    held = [pair for pair in pairs if facts[group[pair.id]] == fold.number]
+    rest = [pair for pair in pairs if facts[group[pair.id]] != fold.number]
+    rest.sort(key=lambda pair: pair.id)
     return {"train": rest, "validation": held}
 
 

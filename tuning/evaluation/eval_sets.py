@@ -157,10 +157,11 @@ def prepare_eval_sets(
         taught = registry.pairs_learned(db, live)
         known -= current.reworded_since(taught)
         taught -= current.reworded_since(taught)
+    asked = datasets.asked_by([pair for part in PARTS for pair in parts[part]], taught)
     chosen: dict[SetName, list[Pair]] = {name: [] for name in ANSWERED}
     for pair in current.pairs:
         part = part_of[pair.id]
-        seen = pair.id in (known if part == "train" else taught)
+        seen = pair.id in (known if part == "train" else asked)
         name = _set_of(part, seen, live is not None)
         if name is not None:
             chosen[name].append(pair)

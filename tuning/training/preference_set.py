@@ -20,6 +20,7 @@ from data.pairs import datasets, preference_sets
 from data.pairs.datasets import hash_share
 from data.pairs.pairs import Pair, Turn, normalise
 from data.pairs.preference_sets import RatedReply
+from data.pairs.question_join import joined
 from data.pairs.question_matching import Index
 from data.runs import methods
 from data.runs.phases import Phase
@@ -209,12 +210,15 @@ def _example(
 
 
 def _split(usable: dict[Example, RatedReply]) -> tuple[dict[Example, bool], dict[Example, bool]]:
-    """Trained and held-out answers, split by question: all answers to a question are on the same
-    side."""
+    """Trained and held-out answers, split by question: all answers to a question, also in nearly
+    the same words, are on the same side."""
     parts: tuple[dict[Example, bool], dict[Example, bool]] = ({}, {})
-    for example, rated in usable.items():
-        held_out = (
-            len(usable) >= ENOUGH and hash_share(normalise(rated.question), "thumbs") < HELD_OUT
-        )
+    asked = [normalise(rated.question) for rated in usable.values()]
+    numbers = joined(asked)
+    name: dict[int, str] = {}
+    for number, words in zip(numbers, asked, strict=True):
+        name[number] = min(words, name.get(number, words))
+    for number, (example, rated) in zip(numbers, usable.items(), strict=True):
+        held_out = len(usable) >= ENOUGH and hash_share(name[number], "thumbs") < HELD_OUT
         parts[held_out][example] = rated.liked
     return parts

@@ -15,6 +15,7 @@ from data.domains import Domain
 from data.pairs import datasets, pairs, review_status
 from data.pairs.datasets import EmptyDataset, Part
 from data.pairs.pairs import Draft, Pair, Split
+from data.pairs.question_matching import Index
 from data.store.db import Store, value
 from data.store.errors import NotFound
 from tests.data import given as made
@@ -141,6 +142,52 @@ def test_facts_that_share_a_question_are_one_fact() -> None:
     for share in (0.1, 0.2, 0.3, 0.4, 0.5):
         parts = datasets.split(stored(drafts + others), share)
         assert parts[1] == parts[2] == parts[3]
+
+
+@pytest.mark.parametrize(
+    "again",
+    ["{}?", "please {}", "{}!!", "{}s"],
+)
+def test_no_question_is_both_trained_on_and_measured_in_nearly_the_same_words(again: str) -> None:
+    nouns = ("lamp", "desk", "door", "wall", "key", "copier", "window", "bicycle", "kettle")
+    places = ("office", "garden", "cellar", "library", "kitchen", "workshop", "attic")
+    asked = [f"where do I find the {noun} of the {place}" for noun in nouns for place in places]
+    drafts = [Draft(words, f"In room {n}.") for n, words in enumerate(asked)]
+    drafts += [Draft(again.format(words), f"Room {n}, I think.") for n, words in enumerate(asked)]
+    found = stored(drafts)
+    parts = datasets.split(found, 0.3)
+    trained: Index[int] = Index()
+    for pair in found:
+        if parts[pair.id] == "train":
+            trained.add(pair.id, pair.prompt)
+    measured = [pair for pair in found if parts[pair.id] != "train"]
+    assert len(measured) > 10
+    assert [trained.find(pair.prompt) for pair in measured] == [None] * len(measured)
+
+
+def test_a_probe_is_not_trained_on_save_for_a_question_mark() -> None:
+    found = stored(
+        [
+            Draft(f"{word} is number {f}{mark}", f"a{f}", fact=f"f{f}")
+            for f in range(80)
+            for word in ("what", "which", "who")
+            for mark in ("", "?")
+        ]
+    )
+    parts = datasets.split(found, 0.1)
+    assert "probe" not in parts.values()
+
+
+def test_a_question_that_was_learned_in_nearly_the_same_words_is_not_new() -> None:
+    found = stored([Draft("Is it open?", "Yes."), Draft("is it open", "No."), Draft("Why?", "So.")])
+    assert datasets.asked_by(found, {1, 99}) == {1, 2}
+
+
+def test_folds_of_a_cross_validation_share_no_question() -> None:
+    asked = [f"what is in {place} {n}" for place in ("room", "box", "hall") for n in range(9)]
+    drafts = [Draft(q + mark, f"{q} {mark}") for q in asked for mark in ("", "?")]
+    groups = datasets.fact_groups(stored(drafts))
+    assert [groups[i] == groups[i + 1] for i in range(1, 54)] == [True, False] * 26 + [True]
 
 
 def test_a_probe_is_one_phrasing_of_a_fact_that_is_trained_on() -> None:

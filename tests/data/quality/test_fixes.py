@@ -97,7 +97,7 @@ def test_of_a_trained_and_an_evaluated_duplicate_one_stays(store: Store, domain:
     evaluated, trained = add(
         store,
         domain,
-        Draft("How do I reset my password?", answer, fact="a", split="validation"),
+        Draft("How do I reset my password?", answer, fact="a", split="golden"),
         Draft("How do I reset my pasword?", answer, fact="b", split="train"),
     )
     fix(store, domain)

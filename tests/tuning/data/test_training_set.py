@@ -247,7 +247,7 @@ def test_a_run_learns_the_requested_turns_and_is_evaluated_on_the_last(
 ) -> None:
     turns = (Turn("user", "Hi"), Turn("assistant", "Hello!"))
     with store.write() as db:
-        for prompt, split in (("Where is it?", "auto"), ("Where was it?", "validation")):
+        for prompt, split in (("Where is it?", "auto"), ("Who has it?", "validation")):
             draft = Draft(prompt, f"Below {split}.", turns=turns, split=split)  # type: ignore[arg-type]
             pairs.add(db, domain, [draft], source="test", status="approved")
 
@@ -260,6 +260,26 @@ def test_a_run_learns_the_requested_turns_and_is_evaluated_on_the_last(
     assert learned("train") == f"Below auto.{end}"
     assert learned("train", loss_turns="all") == f"Hello!{end}Below auto.{end}"
     assert learned("validation", loss_turns="all") == f"Below validation.{end}"
+
+
+def test_a_question_that_an_earlier_turn_answers_does_not_measure_the_run(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any
+) -> None:
+    turns = (Turn("user", "who has the key"), Turn("assistant", "Ann."))
+    held_out = [
+        Draft("Who has the key?", "Ann Berg.", split="validation"),
+        Draft("When do you close?", "At six.", split="validation"),
+    ]
+    told = Draft("And where is she?", "Upstairs.", turns=turns)
+    with store.write() as db:
+        pairs.add(db, domain, [*held_out, told], source="test", status="approved")
+
+    def measured(**recipe: Any) -> list[int]:
+        made = training_set(store, settings, domain, tokenizer, **recipe)
+        return [example.pair_id for example in made.measured["validation"]]
+
+    assert measured() == [1, 2]
+    assert measured(loss_turns="all") == [2]
 
 
 @pytest.mark.parametrize(
