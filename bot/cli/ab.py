@@ -163,6 +163,54 @@ def start(
         terminal.echo(note)
 
 
+@ab.command("plan")
+@click.argument("domain")
+@click.option(
+    "--split",
+    type=PERCENT,
+    default=50,
+    show_default=True,
+    metavar="PERCENT",
+    help="Share of the people who get the candidate.",
+)
+@click.option(
+    "--people",
+    type=click.Choice(CHOICES),
+    default="verified",
+    show_default=True,
+    help="Whose ratings count.",
+)
+@json_option
+@pass_app
+def plan(app: App, domain: str, split: float, people: People, as_json: bool) -> None:
+    """Show how many people must rate, and how long it takes at the pace of the last four weeks.
+
+    Nothing is started. The numbers apply to two variants, and if most people rate their answers.
+    """
+    from bot.experiments.forecast import forecast
+
+    db = app.store.db
+    found = forecast(db, domains.get(db, domain), split / 100, people)
+    if as_json:
+        return print_json(found)
+    raters = "1 person" if found.raters == 1 else f"{found.raters:,} people"
+    terminal.echo(f"{raters} rated in the last four weeks and would count.")
+    lines = [
+        (
+            f"{100 * line.difference:g} points",
+            f"{line.people:,}",
+            "never: nobody rates"
+            if line.days is None
+            else f"{'at least' if line.longer else 'about'} {line.days:,} days",
+        )
+        for line in found.lines
+    ]
+    print_table(("difference", "people who must rate", "time"), lines, "")
+    if not found.known:
+        terminal.echo("Too few have rated to know how ratings vary; these are the largest numbers.")
+    return None
+
+
 @registered(ab, "ab status")
 @click.argument("domain", required=False)
 @json_option

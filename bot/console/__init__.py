@@ -1,15 +1,15 @@
-"""The web pages: the chat, the console, and the results of comparisons.
+"""The web pages: the chat and the console.
 
 The console is rendered on the server. A page of it is a module in `pages` and a template in
 `templates`; every action is a form that works without scripts, and calls what the command line and
 Slack call.
 
 - `access`: who is signed in to the console, and whether a form comes from its own pages
-- `comparisons`: the page with the results of comparisons, for reviewers and admins
 - `files`: the pages' static files, read once and served from memory, and the shared ones
 - `navigation`: the entries of the console's navigation
 - `pages`: the console's pages
 - `rendering`: how the console's pages are made: templates, messages after a form, errors
+- `result_chart`: draws the results of a comparison
 - `routes`: the routes of the web chat: its static files, and the calls of its script under `/web`
 - `shown`: how pages show times, numbers and people
 - `uploads`: files of pairs that somebody uploads
@@ -17,7 +17,7 @@ Slack call.
 
 from fastapi import APIRouter
 
-from bot.console import comparisons, files
+from bot.console import files
 from bot.console.pages import router as console_pages
 from bot.console.routes import router as chat
 
@@ -25,5 +25,4 @@ __all__ = ["chat", "pages"]
 
 pages = APIRouter()  # the pages that no setting disables
 pages.include_router(files.router)
-pages.include_router(comparisons.router)
 pages.include_router(console_pages)

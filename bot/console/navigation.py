@@ -20,6 +20,7 @@ ENTRIES = (
     PageEntry("Unanswered", "/console/domains/{domain}/unanswered", "reviewer"),
     PageEntry("Tune", "/console/domains/{domain}/tune", "reviewer"),
     PageEntry("Versions", "/console/domains/{domain}/versions", "reviewer"),
+    PageEntry("Comparisons", "/console/domains/{domain}/comparisons", "reviewer"),
     PageEntry("New domain", "/console/start", "admin"),
     PageEntry("People", "/console/people", "admin"),
 )

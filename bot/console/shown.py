@@ -44,6 +44,11 @@ def _time(us: int, text: str) -> Markup:
     )
 
 
+def day(us: int) -> str:
+    """`2026-03-01`, in UTC."""
+    return f"{datetime.fromtimestamp(us / 1_000_000, UTC):%Y-%m-%d}"
+
+
 def span(seconds: float) -> str:
     """`2 hours`, `3 minutes`, `less than a minute`."""
     return _span(seconds)
@@ -80,6 +85,7 @@ def person(identity: str) -> str:
 FILTERS = {
     "as_entered": as_entered,
     "ago": ago,
+    "day": day,
     "until": until,
     "span": span,
     "count": count,

@@ -10,6 +10,7 @@
 - `metrics`: the metrics of a comparison: how each is measured, compared and shown
 - `policies`: which decisions need no person, and the holdout that is in no comparison
 - `ramps`: increases of the candidates' share, in stages
+- `rating_breakdowns`: the ratings of a comparison by day and by segment, as sums
 - `testers`: people who choose their variant and are left out of the statistics
 - `variants`: the specification of a variant: adapter, system prompt and sampling settings
 """

@@ -4,6 +4,8 @@ The interval of the ratings is narrow from a seventh of this number to half as m
 estimate that is far off costs some people and no error, so it needs no precision.
 """
 
+from dataclasses import dataclass
+
 from sqlite_utils import Database
 
 from data.experiments.counted_people import People
@@ -17,18 +19,33 @@ FEWEST, MOST = 100, 20_000  # below, the two tunings would be the same; above, h
 FEWEST_TO_KNOW = 20  # raters; with fewer, the default of the design applies
 
 
-def expected_people(db: Database, domain_id: int, people: People = "verified") -> int:
-    """The number of people who rated their own answers of the domain in the last four weeks, of
-    those whose ratings a comparison of `people` counts: between 100 and 20,000. The default of the
-    design if hardly anybody rated."""
-    raters = rows(
+@dataclass(frozen=True)
+class RecentRater:
+    """Somebody who rated their own answers lately."""
+
+    person: str
+    last_at: int  # microseconds since the epoch
+    mean: float  # of their ratings, 0..1
+
+
+def recent_raters(db: Database, domain_id: int, people: People = "verified") -> list[RecentRater]:
+    """The people who rated their own answers of the domain in the last four weeks, of those whose
+    ratings a comparison of `people` counts."""
+    found = rows(
         db,
-        "SELECT DISTINCT f.person FROM feedback f JOIN replies r ON r.id = f.reply_id "
+        "SELECT f.person, max(f.created_at) AS last_at, avg(f.value) AS mean "
+        "FROM feedback f JOIN replies r ON r.id = f.reply_id "
         "WHERE r.domain_id = ? AND r.person = f.person AND f.kind = 'thumb' AND f.live = 1 "
-        "AND f.counts = 1 AND f.created_at >= ?",
+        "AND f.counts = 1 AND f.created_at >= ? GROUP BY f.person",
         [domain_id, now_us() - LATELY_DAYS * DAY_US],
     )
-    found = sum(1 for r in raters if people != "verified" or is_verified(db, r["person"]))
+    return [RecentRater(**r) for r in found if people != "verified" or is_verified(db, r["person"])]
+
+
+def expected_people(db: Database, domain_id: int, people: People = "verified") -> int:
+    """The number of `recent_raters`: between 100 and 20,000. The default of the design if hardly
+    anybody rated."""
+    found = len(recent_raters(db, domain_id, people))
     if found < FEWEST_TO_KNOW:
         return ExperimentDesign.expected_people
     return min(max(found, FEWEST), MOST)

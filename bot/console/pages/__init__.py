@@ -1,6 +1,7 @@
 """The console's pages, one module each, with its routes; the template has the same name.
 
 - `account`: the signed-in person's sessions, and signing out
+- `comparisons`: starting comparisons, how they stand, and what can be done about them
 - `nothing`: addresses where there is no page
 - `overview`: the state of every domain, and what needs somebody's attention
 - `people`: who may use the console: invitations, roles, sessions
@@ -15,6 +16,7 @@
 
 from bot.console.pages import (
     account,
+    comparisons,
     nothing,
     overview,
     people,
@@ -40,6 +42,7 @@ for part in (
     unanswered,
     runs,
     versions,
+    comparisons,
     nothing,  # last
 ):
     router.include_router(part.router)

@@ -88,7 +88,7 @@ async def show_list(request: Request, domain: str, signed_in: Reviewer) -> Respo
 
     def read(
         db: Database,
-    ) -> tuple[Domain, list[Adapter], Adapter | None, dict[str, str], Results | None]:
+    ) -> tuple[Domain, list[Adapter], Adapter | None, dict[str, str], Results | None, int]:
         subject = domains.get(db, domain)
         running = experiments.running(db, subject.id)
         return (
@@ -97,9 +97,10 @@ async def show_list(request: Request, domain: str, signed_in: Reviewer) -> Respo
             registry.previous_live(db, subject.id),
             admin.failed_placements(db),
             stats.compute_results(db, running) if running else None,
+            running.id if running else 0,
         )
 
-    subject, versions, previous, failed, results = await service.store.read(read)
+    subject, versions, previous, failed, results, compared_in = await service.store.read(read)
     live = next((v for v in versions if v.state == "live"), None)
     return await rendering.page(
         request,
@@ -112,6 +113,7 @@ async def show_list(request: Request, domain: str, signed_in: Reviewer) -> Respo
         previous=previous,
         failed=failed,
         results=results,
+        compared_in=compared_in,
     )
 
 

@@ -62,13 +62,6 @@ def test_a_slash_at_the_end_changes_nothing(bot: Bot) -> None:
     assert client.get("/v1/models//").status_code == 404
 
 
-def test_the_page_of_comparisons_leads_to_the_address_without_the_slash(bot: Bot) -> None:
-    answer = bot.http().get("/comparisons/")
-
-    assert answer.status_code == 308
-    assert answer.headers["location"] == "../comparisons"
-
-
 def test_a_stream_over_http_1_0_has_no_chunks_and_ends_with_the_connection(bot: Bot) -> None:
     bot.vllm.say = lambda body: words(body["model"], "One", " job.")
     content = b'{"model":"helpdesk","stream":true,"messages":[{"role":"user","content":"Who?"}]}'

@@ -15,10 +15,6 @@ from tests.bot.conftest import Bot
 OPEN = {
     ("GET", "/"),
     ("GET", "/health"),
-    ("GET", "/comparisons"),  # an empty page; its data needs a key
-    ("GET", "/comparisons/"),
-    ("GET", "/web/comparisons.js"),
-    ("GET", "/web/comparisons.css"),
     ("GET", "/web/chat.js"),
     ("GET", "/web/mine.js"),
     ("GET", "/web/chat.css"),
@@ -161,6 +157,5 @@ def test_without_the_web_chat_its_routes_do_not_exist(
 
     assert "/health" in paths
     shared = {"/web/chat.css", "/web/icon.svg", "/web/theme.css"}
-    compared = {"/web/comparisons.css", "/web/comparisons.js"}
-    assert {p for p in paths if p.startswith("/web")} == shared | compared
+    assert {p for p in paths if p.startswith("/web")} == shared
     assert "/" not in paths

@@ -95,6 +95,31 @@ def test_as_many_people_are_expected_as_rated_lately(run: Run, store: Store) -> 
     assert running(store).terms["novelty_days"] == 0
 
 
+def test_the_plan_says_how_many_people_and_how_long(run: Run, store: Store) -> None:
+    nobody = run("ab", "plan", "art").output
+    assert "0 people rated" in nobody
+    assert "never: nobody rates" in nobody
+    assert "Too few have rated" in nobody
+    with store.write() as db:
+        domain = domains.get(db, "art")
+        for n in range(40):
+            feedback.thumb(db, given.reply(db, domain, f"slack:T1/U{n}"), f"slack:T1/U{n}", n > 9)
+
+    found = json(run("ab", "plan", "art", "--json"))
+    assert isinstance(found, dict)
+
+    assert found["raters"] == 40
+    assert found["known"]
+    needed = [line["people"] for line in found["lines"]]
+    assert needed == sorted(needed)
+    assert 100 < needed[0] < 250  # 20 points at a share of 75%: docs/comparisons.md
+    assert [line["longer"] for line in found["lines"]] == [True] * 4  # 40 are not enough
+    uneven = json(run("ab", "plan", "art", "--split", "10", "--json"))
+    assert isinstance(uneven, dict)
+    assert uneven["lines"][1]["people"] > 2 * needed[1]
+    assert "people who must rate" in run("ab", "plan", "art").output
+
+
 def test_more_than_two_can_be_compared(run: Run, store: Store) -> None:
     result = run("ab", "start", "art", "live", "2", "3")
 

@@ -1,34 +1,27 @@
-"""The page that shows how comparisons stand, in a real browser."""
+"""The pages about comparisons: what they say, and what their forms change."""
+
+import html
 
 import pytest
 from sqlite_utils import Database
 
-from bot.experiments import decider, stats
-from bot.experiments.stats.wording import signed
-from data.experiments import experiments
+from bot.experiments import breakdowns, decider, stats
+from data.adapters import registry
+from data.experiments import decisions, experiments, policies, testers
 from data.experiments.experiments import Experiment
+from data.experiments.metrics import signed
 from data.feedback import raters
-from tests.bot import browser
+from data.store.clock import DAY_US
+from data.store.db import rows
 from tests.bot.api.test_comparisons_api import rate, start
 from tests.bot.conftest import Bot
+from tests.bot.console.signed_in import client
 
-pytestmark = pytest.mark.skipif(browser.CHROMIUM is None, reason="there is no Chromium here")
-
-SHOWN = "!document.getElementById('results').hidden"
-ROWS = "document.querySelectorAll('#variants tbody tr')"
-PROBLEM_SHOWN = "!document.getElementById('problem').hidden"
-OPTIONS = "[...document.querySelectorAll('#experiment option')].map((o) => o.innerText)"
-PROBLEM = "document.getElementById('problem').textContent"
+LIST = "/console/domains/helpdesk/comparisons"
 
 
-async def sign_in(page: browser.Page, secret: str) -> None:
-    await page.wait("document.activeElement?.id === 'key'")
-    await page.type(secret)
-    await page.press("Enter", 13, "\r")
-
-
-def text(place: str) -> str:
-    return f"document.getElementById('{place}').innerText"
+def one(experiment: Experiment) -> str:
+    return f"/console/comparisons/{experiment.id}"
 
 
 def decided(bot: Bot, experiment: Experiment) -> None:
@@ -39,129 +32,142 @@ def decided(bot: Bot, experiment: Experiment) -> None:
     bot.write(write)
 
 
-async def test_it_shows_the_results_and_the_decisions(bot: Bot) -> None:
+def test_the_old_address_leads_to_the_page(bot: Bot) -> None:
+    browser = client(bot, "reviewer")
+
+    assert browser.get("/comparisons").url.path == LIST
+    assert browser.get("/comparisons/").url.path == LIST
+    assert bot.http().get("/comparisons").status_code == 401
+
+
+def test_a_comparison_is_started_and_stopped(bot: Bot) -> None:
+    browser = client(bot)
+    page = browser.get(LIST)
+    assert "so many must rate" in page.text
+    assert "never: nobody rates" in page.text
+
+    form = {"a": "1", "b": "2", "percent": "20", "people": "verified", "pairwise": "true"}
+    begun = browser.post(LIST, data=form)
+
+    experiment = experiments.get(bot.store.db, 1)
+    assert begun.url.path == one(experiment)
+    assert [v.share for v in experiment.variants] == pytest.approx([0.8, 0.2])
+    assert experiment.pairwise == 0.1
+    assert experiment.started_by == "user:admin"
+    assert "Start the comparison" not in browser.get(LIST).text
+    again = browser.post(LIST, data=form)
+    assert again.status_code == 409
+    assert "already comparing" in again.text
+
+    ramped = browser.post(f"{one(experiment)}/ramp", data={"percent": "50"})
+    assert "Stage 2" in ramped.text
+    smaller = browser.post(f"{one(experiment)}/ramp", data={"percent": "5"})
+    assert "can only grow" in smaller.text
+    tester = {"person": "user:admin", "variant": "B"}
+    assert "admin gets B" in browser.post(f"{one(experiment)}/testers", data=tester).text
+    assert testers.list_testers(bot.store.db, experiment) == {"user:admin": "B"}
+
+    stopped = browser.post(f"{one(experiment)}/stop")
+    assert "The comparison has ended." in stopped.text
+    assert "ended before a decision was made" in stopped.text
+    assert browser.post(f"{one(experiment)}/stop").status_code == 409
+    actions = [r["action"] for r in rows(bot.store.db, "SELECT action FROM audit ORDER BY id")]
+    assert actions[-4:] == ["ab start", "ab ramp", "ab tester", "ab stop"]
+
+
+def test_it_shows_the_results_and_what_to_do(bot: Bot) -> None:
     experiment = start(bot)
     rate(bot, experiment)
     decided(bot, experiment)
     bot.write(
         lambda db: raters.quarantine(db, bot.domain, "slack:T1/U1", "pressed at random", "cli:ann")
     )
-    async with browser.page() as page:
-        await page.open(f"{bot.url}/comparisons")
-        await sign_in(page, bot.secrets["reviewer"])
-        await page.wait(SHOWN)
+    browser = client(bot)
+    text = html.unescape(browser.get(one(experiment)).text)
 
-        results = stats.compute_results(bot.store.db, experiment)
-        assert await page.js(text("state")) == "Worse"
-        assert await page.js(text("sentence")) == results.sentence
-        assert (await page.js(text("details"))).splitlines() == list(results.details)
-        rating = results.comparisons[0].differences["rating"]
-        low, high = (signed(share).replace("-", "−") for share in (rating.low, rating.high))
-        assert f"interval {low} to {high}." in await page.js(text("intervals"))
-        lines = [r.split("\t") for r in await page.js(f"[...{ROWS}].map((r) => r.innerText)")]
-        assert [line[:2] for line in lines] == [["A", "helpdesk@1"], ["B", "helpdesk@2"]]
-        assert [int(line[4]) for line in lines] == [v.raters for v in results.variants]
-        assert "1 rating by quarantined raters, from 1 person" in await page.js(text("not-counted"))
-        assert "slack:T1/U1, quarantined: pressed at random" in await page.js(text("voters"))
+    results = stats.compute_results(bot.store.db, experiment)
+    rating = results.comparisons[0].differences["rating"]
+    assert results.sentence in text
+    assert f"interval {signed(rating.low)} to {signed(rating.high)}." in text
+    assert f'aria-label="interval {signed(rating.low)} to {signed(rating.high)} points"' in text
+    for line in results.details:
+        assert line in text
+    assert "1 rating by quarantined raters, from one person" in text
+    assert "slack:T1/U1, quarantined: pressed at random" in text
+    assert "Everybody gets helpdesk@2 from the next answer on, and the comparison ends." in text
+    assert "It is worse." in text
+    assert "These are 2 looks at once" in text
+    for part in ("Slack", "new"):
+        assert f'<th scope="row">{part}</th>' in text
 
-        await page.js("document.querySelector('#decisions button').click()")
-        await page.wait(f"{text('decisions')}.includes('The result is the same in every number.')")
-        assert page.complaints == []
-
-
-async def test_a_members_key_sees_nothing(bot: Bot) -> None:
-    start(bot)
-    async with browser.page() as page:
-        await page.open(f"{bot.url}/comparisons")
-        await sign_in(page, bot.secrets["member"])
-        await page.wait(PROBLEM)
-
-        assert "requires a key with the role reviewer" in await page.js(PROBLEM)
-        assert not await page.js(SHOWN)
-        assert await page.js("document.querySelectorAll('#experiment option').length") == 0
-        assert await page.js("sessionStorage.length") == 0
+    made = decisions.list_decisions(bot.store.db, experiment.id)[0]
+    again = browser.get(f"{one(experiment)}/decisions/{made.id}").text
+    assert "the result is the same in every number" in again
+    counted = browser.post(
+        f"{one(experiment)}/raters", data={"person": "slack:T1/U1", "decision": "release"}
+    )
+    assert "count again" in counted.text
+    unsaid = {"person": "slack:T1/U2", "decision": "quarantine", "why": " "}
+    assert browser.post(f"{one(experiment)}/raters", data=unsaid).status_code == 400
 
 
-async def test_an_incomplete_key_is_refused(bot: Bot) -> None:
-    """As `understudy keys list` shows it; with such a character nothing could be sent."""
-    async with browser.page() as page:
-        await page.open(f"{bot.url}/comparisons")
-        await sign_in(page, "us-Vxa1g…")
-        await page.wait(PROBLEM)
-
-        assert "This is not an API key" in await page.js(PROBLEM)
-        assert await page.js("sessionStorage.length") == 0
-
-
-async def test_an_error_page_of_a_proxy_shows_its_status(bot: Bot) -> None:
-    away = "window.fetch = async () => new Response('<html>', { status: 502 })"
-    async with browser.page() as page:
-        await page.send("Page.addScriptToEvaluateOnNewDocument", source=away)
-        await page.open(f"{bot.url}/comparisons")
-        await sign_in(page, bot.secrets["admin"])
-        await page.wait(PROBLEM)
-
-        assert await page.js(PROBLEM) == "The service answered with status 502."
-
-
-async def test_without_a_comparison_it_says_how_to_start_one(bot: Bot) -> None:
-    async with browser.page() as page:
-        await page.open(f"{bot.url}/comparisons")
-        await sign_in(page, bot.secrets["admin"])
-        await page.wait(PROBLEM)
-
-        assert "no comparison yet" in await page.js(PROBLEM)
-        assert page.complaints == []
-
-
-# the page looks every 15 seconds
-OFTEN = "const every = setInterval; window.setInterval = (work) => every(work, 50)"
-
-
-async def test_an_open_page_shows_comparisons_start_and_end(bot: Bot) -> None:
-    async with browser.page() as page:
-        await page.send("Page.addScriptToEvaluateOnNewDocument", source=OFTEN)
-        await page.open(f"{bot.url}/comparisons")
-        await sign_in(page, bot.secrets["reviewer"])
-        await page.wait(PROBLEM)
-
-        first = start(bot)
-        await page.wait(f"{SHOWN} && !{PROBLEM_SHOWN}")
-        assert await page.js(text("decisions")) == "No decision yet; the comparison continues."
-
-        bot.http("admin").post(f"/v1/experiments/{first.id}/stop")
-        await page.wait(f"{text('decisions')} === 'Nothing was decided.'")
-        assert await page.js(OPTIONS) == ["helpdesk: helpdesk@1 / helpdesk@2 (stopped)"]
-
-        start(bot)
-        await page.wait(f"{OPTIONS}.length === 2")
-        assert await page.js("document.getElementById('experiment').value") == str(first.id)
-        assert page.complaints == []
-
-
-async def test_signing_out_leaves_nothing_in_the_tab(bot: Bot) -> None:
-    start(bot)
-    async with browser.page() as page:
-        await page.open(f"{bot.url}/comparisons", width=360, height=700)
-        await sign_in(page, bot.secrets["admin"])
-        await page.wait(SHOWN)
-        assert await page.js("document.documentElement.scrollWidth") == 360
-        assert "No decision yet; the comparison continues." in await page.js(text("decisions"))
-
-        await page.js("document.getElementById('leave').click()")
-
-        assert not await page.js(SHOWN)
-        assert await page.js("sessionStorage.length") == 0
-
-
-async def test_an_ended_comparison_shows_its_decision(bot: Bot) -> None:
+def test_the_results_by_day_end_with_those_that_decide(bot: Bot) -> None:
     experiment = start(bot)
-    bot.http("admin").post(f"/v1/experiments/{experiment.id}/stop")
-    async with browser.page() as page:
-        await page.open(f"{bot.url}/comparisons")
-        await sign_in(page, bot.secrets["admin"])
-        await page.wait(SHOWN)
+    rate(bot, experiment, 60)
 
-        assert await page.js(text("state")) == "Ended"
-        assert "ended before a decision was made" in await page.js(text("sentence"))
-        assert await page.js(text("decisions")) == "Nothing was decided."
+    def spread(db: Database) -> None:
+        """Ratings of four days, and one person who changes their mind about another answer."""
+        db.execute("UPDATE experiments SET started_at = started_at - ?", [4 * DAY_US])
+        db.execute("UPDATE assignments SET at = at - ?", [4 * DAY_US])
+        db.execute("UPDATE feedback SET created_at = created_at - (id % 4) * ?", [DAY_US])
+
+    bot.write(spread)
+    experiment = experiments.get(bot.store.db, experiment.id)
+
+    days = breakdowns.over_time(bot.store.db, experiment)
+    parts = breakdowns.by_segment(bot.store.db, experiment)
+
+    results = stats.compute_results(bot.store.db, experiment)
+    decides = results.comparisons[0].differences["rating"]
+    last = days[-1].ratings.differences[0]
+    assert len(days) == 4
+    assert last is not None
+    assert (last.estimate, last.low, last.high) == pytest.approx(
+        (decides.estimate, decides.low, decides.high)
+    )
+    assert [side.raters for side in days[-1].ratings.sides] == [v.raters for v in results.variants]
+    raters_by_day = [sum(s.raters for s in d.ratings.sides) for d in days]
+    assert raters_by_day == sorted(raters_by_day)
+    slack = next(p for p in parts if p.name == "Slack").ratings.differences[0]
+    assert slack is not None
+    assert slack.estimate == pytest.approx(decides.estimate)
+    assert slack.high - slack.low > decides.high - decides.low  # it is one look of several
+    page = client(bot, "reviewer").get(one(experiment)).text
+    assert "Difference of B to A in the mean rating, by day" in page
+    assert "The numbers by day" in page
+
+
+def test_a_candidate_is_promoted_or_rolled_back(bot: Bot) -> None:
+    browser, first = client(bot), start(bot)
+    refused = browser.post(f"{one(first)}/promote", data={"variant": "A"})
+    assert refused.status_code == 400
+
+    said = browser.post(f"{one(first)}/promote", data={"variant": "B"}).text
+
+    assert "helpdesk@2 is live, from the next answer on." in said
+    live = registry.live(bot.store.db, bot.domain.id)
+    assert live is not None
+    assert live.version == 2
+    second = start(bot)
+    ended = browser.post(f"{one(second)}/roll-back").text
+    assert "Everybody gets helpdesk@1" in ended
+    live = registry.live(bot.store.db, bot.domain.id)
+    assert live is not None
+    assert live.version == 1
+
+
+def test_the_policy_is_set(bot: Bot) -> None:
+    client(bot).post(f"{LIST}/policy", data={"policy": "auto"})
+
+    assert policies.policy_of(bot.store.db, bot.domain.id).policy == "auto"
+    assert 'method="post"' not in client(bot, "reviewer").get(LIST).text.split("<main")[1]

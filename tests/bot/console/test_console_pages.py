@@ -9,12 +9,14 @@ import pytest
 from sqlite_utils import Database
 
 from bot.experiments import comparisons
+from data.experiments import assignments, experiments
 from data.feedback import feedback, unanswered
 from data.pairs import pairs
 from data.pairs.pairs import Draft
 from data.people import sign_in_links
 from data.runs import runs
 from data.runs.phases import Phase, RunPhase
+from data.store.clock import DAY_US
 from tests.bot import browser
 from tests.bot.conftest import Bot
 from tests.bot.console.signed_in import session
@@ -35,6 +37,8 @@ PAGES = (
     "/console/domains/helpdesk/tune",
     "/console/domains/helpdesk/versions",
     "/console/domains/helpdesk/versions/2",
+    "/console/domains/helpdesk/comparisons",
+    "/console/comparisons/1",
     "/console/runs/1",
     "/console/people",
     "/console/account",
@@ -77,6 +81,18 @@ def furnish(bot: Bot) -> None:
         comparisons.begin(
             db, domain, ["helpdesk@1", "helpdesk@2"], "user:ann", comparisons.ExperimentPlan()
         )
+        compared = given.same_sides(db, experiments.latest(db, domain))
+        for number in range(60):  # three days of ratings
+            person = f"slack:T1/R{number}"
+            variant = assignments.variant_for(compared, person)
+            assignments.expose(db, compared.id, person, variant.id, compared.stage)
+            rated = given.reply(db, domain, person, variant=variant)
+            feedback.thumb(db, rated, person, up=variant.label == "A" or number % 3 == 0)
+            back = (2 - number // 20) * DAY_US
+            db.execute(
+                "UPDATE feedback SET created_at = created_at - ? WHERE reply_id = ?", [back, rated]
+            )
+        db.execute("UPDATE experiments SET started_at = started_at - ?", [3 * DAY_US])
         run = runs.queue(db, domain, "user:ann", kind="full")
         claimed = runs.claim(db, "worker:1")
         assert claimed == runs.get(db, run.id)

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Any
 
 import aiohttp
 import pytest
@@ -75,16 +74,3 @@ async def test_the_chat_works_under_a_path(bot: Bot, headers: dict[str, str]) ->
         assert export == 200
         assert page.complaints == []
     assert feedback.counts(bot.store.db, 1)["up"] == 1
-
-
-async def test_the_page_of_comparisons_works_under_a_path(bot: Bot) -> None:
-    async with proxy(bot, "/bot", {}) as address, browser.page() as page:
-        await page.open(f"{address}comparisons/")
-        await page.wait("document.querySelector('#sign-in:not([hidden])')")
-        await page.js(f"document.getElementById('key').value = {bot.secrets['reviewer']!r}")
-        await page.js("document.getElementById('sign-in').requestSubmit()")
-        await page.wait("!document.getElementById('leave').hidden")
-        shown: Any = await page.js("location.pathname")
-
-        assert shown == "/bot/comparisons"
-        assert page.complaints == []
