@@ -16,16 +16,17 @@ Golden questions get newer answers like all others, but never replace one.
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import orjson
 from sqlite_utils import Database
 
 from data.domains import Domain
-from data.pairs.pairs import SELECT, Pair, _pair, fact_of, normalise, prompt_digest
+from data.pairs.pairs import SELECT, Pair, _pair, fact_of, normalise
 from data.pairs.question import question_key_with_system
-from data.store.db import rows
+from data.store.db import Row, rows
 
 MOST_PHRASINGS = 200  # pairs of a fact; a name that more pairs share is a topic
 
@@ -49,9 +50,10 @@ class CurrentPairs:
         return {i for i in self.reworded if self.replaced_by[i].id not in known}
 
 
-def current_pairs(pairs: Sequence[Pair]) -> CurrentPairs:
+def current_pairs(pairs: Sequence[Pair], topics: Collection[str] = ()) -> CurrentPairs:
     """Keep the newest answer of each question, and give it to the other phrasings of its fact.
-    Ids order pairs by age."""
+    Ids order pairs by age. `topics`: names that more than `MOST_PHRASINGS` pairs share, although
+    fewer are given here."""
     newest: dict[str, Pair] = {}
     superseded: list[Pair] = []
     for pair in sorted(pairs, key=lambda p: p.id):
@@ -59,7 +61,7 @@ def current_pairs(pairs: Sequence[Pair]) -> CurrentPairs:
         if key in newest:
             superseded.append(newest[key])
         newest[key] = pair
-    answers = _Answers(pairs)
+    answers = _Answers(pairs, topics)
     for old in superseded:
         answers.correct(old, newest[question_key_with_system(old)])
     for pair in newest.values():
@@ -87,8 +89,10 @@ def current_pairs(pairs: Sequence[Pair]) -> CurrentPairs:
 class _Answers:
     """The newest answers of named facts."""
 
-    def __init__(self, pairs: Sequence[Pair]) -> None:
-        self._phrasings = Counter(pair.fact for pair in pairs)
+    def __init__(self, pairs: Sequence[Pair], topics: Collection[str]) -> None:
+        phrasings = Counter(pair.fact for pair in pairs)
+        self._topics = {fact for fact, count in phrasings.items() if count > MOST_PHRASINGS}
+        self._topics.update(topics)
         self._of_import: dict[tuple[str, int], set[str]] = {}
         for pair in pairs:
             if is_named(pair):
@@ -111,7 +115,7 @@ class _Answers:
 
     def newer_than(self, pair: Pair) -> Pair | None:
         """The pair whose answer replaces that of `pair`."""
-        if not is_named(pair) or self._phrasings[pair.fact] > MOST_PHRASINGS:
+        if not is_named(pair) or pair.fact in self._topics:
             return None
         found = [self._corrected.get((pair.fact, normalise(pair.response)))]
         if self._alone(pair):
@@ -139,45 +143,113 @@ def is_named(pair: Pair) -> bool:
 
 def replacements(db: Database, domain: Domain, pair_ids: Collection[int]) -> Mapping[int, Pair]:
     """Which of these approved pairs have a newer answer, and the newer pair of each. Usually none,
-    which takes two looks at an index for each pair."""
-    given = orjson.dumps(list(pair_ids)).decode()
-    asked = [_pair(r) for r in rows(db, PERHAPS, {"domain": domain.id, "ids": given})]
-    if not asked:
+    which takes a few looks at an index for each pair and each phrasing of its fact. Of a fact with
+    newer answers, only the pairs that decide which one counts are read."""
+    asked = rows(db, ASKED, {"ids": _json(pair_ids)})
+    facts = {pair["fact"] for pair in asked if pair["fact"] != fact_of(pair["response"])}
+    ids = {pair["id"] for pair in asked}
+    given: dict[str, Any] = {"domain": domain.id, "ids": _json(ids)}
+    topics = _topics(db, domain, facts)
+    if not _any_newer(db, asked, given | {"facts": _json(facts - topics)}):
         return {}
-    facts = orjson.dumps(list({pair.fact for pair in asked if is_named(pair)})).decode()
-    family = [*asked, *map(_pair, rows(db, OF_FACTS, {"domain": domain.id, "facts": facts}))]
-    digests = orjson.dumps([prompt_digest(pair.prompt) for pair in family]).decode()
-    same = map(_pair, rows(db, OF_PROMPTS, {"domain": domain.id, "digests": digests}))
-    related = {pair.id: pair for pair in [*family, *same]}
-    replaced_by = current_pairs(list(related.values())).replaced_by
-    return {pair.id: replaced_by[pair.id] for pair in asked if pair.id in replaced_by}
+    while True:
+        given["facts"] = _json(facts - topics)
+        decide = {pair_id for (pair_id,) in db.execute(f"{SUPERSEDED} UNION {DECIDING}", given)}
+        related = [_pair(r) for r in rows(db, RELATED, given | {"ids": _json(ids | decide)})]
+        replaced_by = current_pairs(related, topics).replaced_by
+        # the newer pair may state another fact, which has a newer answer still
+        others = {new.fact for new in replaced_by.values() if is_named(new)} - facts
+        if not others:
+            return {i: replaced_by[i] for i in ids if i in replaced_by}
+        facts |= others
+        topics |= _topics(db, domain, others)
 
 
-COUNTS = "p.status = 'approved' AND p.forgotten_at IS NULL AND p.split <> 'golden'"
-# the newest pair of its fact has another answer, or a newer pair has its prompt
-PERHAPS = f"""
-{SELECT} AS found WHERE id IN (SELECT value FROM json_each(:ids)) AND (
-    response <> (
-        SELECT p.response FROM pairs p
-        WHERE p.domain_id = :domain AND p.fact = found.fact AND {COUNTS} ORDER BY p.id DESC LIMIT 1
-    ) OR EXISTS (
-        SELECT 1 FROM pairs p WHERE p.domain_id = :domain
-        AND p.prompt_digest = found.prompt_digest AND p.id > found.id AND {COUNTS}
+def _topics(db: Database, domain: Domain, facts: Collection[str]) -> set[str]:
+    """Those that are no facts, because too many pairs share them."""
+    found = db.execute(TOPICS, {"domain": domain.id, "facts": _json(facts)})
+    return {fact for (fact,) in found}
+
+
+def _any_newer(db: Database, asked: Sequence[Row], given: dict[str, Any]) -> bool:
+    """False: none of the pairs has a newer answer. True: perhaps."""
+    newest = dict(db.execute(NEWEST, given).fetchall())
+    if any(newest.get(pair["fact"], pair["response"]) != pair["response"] for pair in asked):
+        return True
+    return db.execute(f"{SUPERSEDED} LIMIT 1", given).fetchone() is not None
+
+
+def _json(values: Iterable[int | str]) -> str:
+    return orjson.dumps(list(values)).decode()
+
+
+def _counts(pair: str) -> str:
+    return (
+        f"{pair}.status = 'approved' AND {pair}.forgotten_at IS NULL AND {pair}.split <> 'golden'"
     )
-)
+
+
+COUNTS = _counts("p")
+ASKED = "SELECT id, fact, response FROM pairs WHERE id IN (SELECT value FROM json_each(:ids))"
+TOPICS = f"""
+SELECT value FROM json_each(:facts) WHERE (
+    SELECT count(*) FROM (
+        SELECT 1 FROM pairs p WHERE p.domain_id = :domain AND p.fact = value
+        AND p.status = 'approved' LIMIT {MOST_PHRASINGS + 1}
+    )
+) > {MOST_PHRASINGS}
+"""
+
+
+def _newer(old: str, new: str) -> str:
+    """SQL for the pairs that have the prompt of `old` and are newer."""
+    return (
+        f"SELECT 1 FROM pairs {new} WHERE {new}.domain_id = :domain AND {_counts(new)} "
+        f"AND {new}.prompt_digest = {old}.prompt_digest AND {new}.id > {old}.id"
+    )
+
+
+# pairs, of those asked for and of their facts, whose prompt a newer pair has, too
+SUPERSEDED = f"""
+SELECT old.id FROM pairs old WHERE old.id IN (SELECT value FROM json_each(:ids))
+AND EXISTS ({_newer("old", "new")})
+UNION
+SELECT old.id FROM json_each(:facts) CROSS JOIN pairs old
+WHERE old.domain_id = :domain AND old.fact = value AND {_counts("old")}
+AND EXISTS ({_newer("old", "new")})
+"""
+NEWEST = f"""
+SELECT value, (
+    SELECT p.response FROM pairs p
+    WHERE p.domain_id = :domain AND p.fact = value AND {COUNTS} ORDER BY p.id DESC LIMIT 1
+) FROM json_each(:facts)
 """
 OF_FACTS = f"""
-{SELECT} AS p WHERE p.domain_id = :domain AND {COUNTS}
-AND p.fact IN (
-    SELECT value FROM json_each(:facts) WHERE (
-        SELECT count(*) FROM (
-            SELECT 1 FROM pairs o WHERE o.domain_id = :domain AND o.fact = value
-            AND o.status = 'approved' LIMIT {MOST_PHRASINGS + 1}
-        )
-    ) <= {MOST_PHRASINGS}
+FROM json_each(:facts) CROSS JOIN pairs p
+WHERE p.domain_id = :domain AND p.fact = value AND {COUNTS}
+"""
+# the newest valid pair that each import brought of a fact, and the newest that came alone; and two
+# pairs of each import that tell whether it brought several answers
+DECIDING = f"""
+SELECT max(p.id) {OF_FACTS}
+AND NOT EXISTS ({_newer("p", "new")})
+GROUP BY p.fact, p.import_id
+UNION
+SELECT id FROM (
+    SELECT p.id, min(lower(p.response)) {OF_FACTS}
+    AND p.import_id IS NOT NULL GROUP BY p.fact, p.import_id
+)
+UNION
+SELECT id FROM (
+    SELECT p.id, max(lower(p.response)) {OF_FACTS}
+    AND p.import_id IS NOT NULL GROUP BY p.fact, p.import_id
 )
 """
-OF_PROMPTS = f"""
-{SELECT} AS p WHERE p.domain_id = :domain AND {COUNTS}
-AND p.prompt_digest IN (SELECT value FROM json_each(:digests))
+# with all that have the same prompts
+RELATED = f"""
+{SELECT} AS p WHERE id IN (SELECT value FROM json_each(:ids)) OR id IN (
+    SELECT p.id FROM json_each(:ids) CROSS JOIN pairs old ON old.id = value
+    CROSS JOIN pairs p ON p.domain_id = :domain AND p.prompt_digest = old.prompt_digest
+    WHERE {COUNTS}
+)
 """

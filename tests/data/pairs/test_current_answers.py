@@ -1,14 +1,20 @@
 """A newer answer replaces older ones: of its question, and of the other phrasings of its fact."""
 
+import random
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+from sqlite_utils import Database
+
+from data import domains
 from data.domains import Domain
 from data.pair_files import importer
 from data.pairs import current_answers, golden, pairs, review_status
-from data.pairs.current_answers import current_pairs, replacements
+from data.pairs.current_answers import CurrentPairs, current_pairs, replacements
 from data.pairs.pairs import Draft, Pair, Turn
-from data.store.db import Store
+from data.store.db import Store, rows
 from tests.data import given
 
 IMPORT = 1
@@ -170,3 +176,100 @@ def test_a_pair_without_a_fact_states_that_of_the_pair_that_asks_the_same(
     known = {p.id: p for p in pairs.list_pairs(store.db, domain)}
     assert (known[new].fact, known[other].fact) == ("flights", pairs.fact_of("Later."))
     assert replacements(store.db, domain, [1, 2, new, other]) == {1: known[new], 2: known[new]}
+
+
+def test_a_correction_that_names_another_fact_reaches_the_other_phrasings(
+    store: Store, domain: Domain
+) -> None:
+    with store.write() as db:
+        corrected, other = given.approved(
+            db, domain,
+            Draft("When may I fly?", "From six hours.", fact="flights"),
+            Draft("Is a plane allowed?", "From six hours.", fact="flights"),
+        )  # fmt: skip
+        (new,) = given.approved(db, domain, Draft("When may I fly?", "From ten.", fact="rules"))
+
+    assert {i: p.id for i, p in replacements(store.db, domain, [other]).items()} == {other: new}
+    assert set(replacements(store.db, domain, [corrected, other])) == {corrected, other}
+
+
+def test_a_name_that_hundreds_of_pairs_share_replaces_nothing(store: Store, domain: Domain) -> None:
+    """The search asks about a few of them only."""
+    shared = [
+        Draft(f"Question {n}?", f"Answer {n}.", fact="topic")
+        for n in range(current_answers.MOST_PHRASINGS + 1)
+    ]
+    with store.write() as db:
+        ids = given.approved(db, domain, *shared)
+
+    assert replacements(store.db, domain, ids[:4]) == {}
+    with store.write() as db:
+        (new,) = given.approved(db, domain, Draft("Question 1?", "Another.", fact="topic"))
+    assert set(replacements(store.db, domain, ids[:4])) == {ids[1]}
+    assert replacements(store.db, domain, ids[:4])[ids[1]].id == new
+
+
+def test_a_few_pairs_get_the_answers_that_all_pairs_together_give(store: Store) -> None:
+    for seed in range(25):
+        chance = random.Random(seed)
+        with store.write() as db:
+            domain = domains.create(db, f"d{seed}")
+            for _ in range(20):
+                _add_any(db, domain, chance)
+        approved = pairs.list_pairs(store.db, domain, "approved")
+        every = [p for p in approved if p.split != "golden"]
+        wanted = current_pairs(every).replaced_by
+        asked = [p.id for p in every if chance.random() < 0.4]
+        found = replacements(store.db, domain, asked)
+        assert found == {i: wanted[i] for i in asked if i in wanted}, seed
+
+
+def _add_any(db: Database, domain: Domain, chance: random.Random) -> None:
+    prompt, response = f"Question {chance.randint(0, 7)}?", chance.choice(["Yes.", "No.", "YES."])
+    fact = chance.choice(["a", "b", ""])
+    for added in pairs.add(
+        db,
+        domain,
+        [Draft(prompt, response, fact=fact, split=chance.choice(["auto", "auto", "golden"]))],
+        source="test",
+        status=chance.choice(["approved", "approved", "rejected"]),
+    ).ids:
+        given_fact, came_with = fact or pairs.fact_of(response), chance.choice([None, 1, 2])
+        sql = "UPDATE pairs SET fact = ?, import_id = ? WHERE id = ?"
+        db.execute(sql, [given_fact, came_with, added])
+
+
+def test_all_are_found_by_index(store: Store) -> None:
+    asked = {"domain": 1, "ids": "[]", "facts": "[]"}
+    for sql in (
+        current_answers.TOPICS,
+        current_answers.NEWEST,
+        current_answers.SUPERSEDED,
+        current_answers.DECIDING,
+        current_answers.RELATED,
+    ):
+        steps = [how["detail"] for how in rows(store.db, f"EXPLAIN QUERY PLAN {sql}", asked)]
+        reads = [step for step in steps if step.split()[1:2] in (["p"], ["old"], ["new"])]
+        assert reads
+        assert not [step for step in reads if not step.startswith("SEARCH")]
+        assert all("fact=?" in s or "prompt_digest=?" in s or "rowid=?" in s for s in reads)
+
+
+def test_of_a_fact_with_many_phrasings_only_those_that_decide_are_read(
+    store: Store, domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store.write() as db:
+        phrasings = [Draft(f"Where {n}?", "Upstairs.", fact="place") for n in range(150)]
+        ids = given.approved(db, domain, *phrasings)
+        (new,) = given.approved(db, domain, Draft("Which floor?", "Downstairs.", fact="place"))
+    read: list[int] = []
+
+    def reading(some: Sequence[Pair], topics: Collection[str]) -> CurrentPairs:
+        read.append(len(some))
+        return current_pairs(some, topics)
+
+    monkeypatch.setattr(current_answers, "current_pairs", reading)
+    found = replacements(store.db, domain, ids[:8])
+
+    assert {i: p.id for i, p in found.items()} == dict.fromkeys(ids[:8], new)
+    assert read == [9]
