@@ -7,6 +7,8 @@ Slack call.
 - `access`: who is signed in to the console, and whether a form comes from its own pages
 - `files`: the pages' static files, read once and served from memory, and the shared ones
 - `navigation`: the entries of the console's navigation
+- `pair_filter`: the filter of a list of pairs, in addresses and forms
+- `pair_history`: what happened to a pair, in words
 - `pages`: the console's pages
 - `rendering`: how the console's pages are made: templates, messages after a form, errors
 - `result_chart`: draws the results of a comparison

@@ -16,6 +16,7 @@ class PageEntry:
 
 ENTRIES = (
     PageEntry("Overview", "/console", "member"),
+    PageEntry("Pairs", "/console/domains/{domain}/pairs", "reviewer"),
     PageEntry("Review", "/console/domains/{domain}/review", "reviewer"),
     PageEntry("Unanswered", "/console/domains/{domain}/unanswered", "reviewer"),
     PageEntry("Tune", "/console/domains/{domain}/tune", "reviewer"),

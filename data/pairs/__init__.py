@@ -1,5 +1,6 @@
 """Pairs, the questions and answers that a bot learns from: review, datasets, golden sets.
 
+- `bulk_reviews`: decisions on many pairs at once, which can be undone together
 - `contamination`: keeps golden questions out of training
 - `current_answers`: which answer counts now, where a newer one replaces older ones
 - `datasets`: frozen datasets with train, validation, probe and golden splits
@@ -8,6 +9,7 @@
 - `judged_answers`: rated answers from files, for preference tuning
 - `golden`: golden questions, which are used for evaluation only
 - `masked_words`: the private words that were masked in a pair that waits for review
+- `pair_edits`: edits of a pair, refused if somebody changed it meanwhile
 - `pairs`: a prompt and its response, its author and its status
 - `preference_sets`: the rated answers that a preference-tuning run learns from
 - `question`: the question that a pair asks, and the form in which questions are compared

@@ -98,18 +98,29 @@ def refuse_changed(db: Database, domain: Domain, golden: Draft, since: PairsStat
 
 def refuse_approval(db: Database, pair: Pair) -> None:
     """Raises Leak if approving the pair would let a question be both trained on and evaluated."""
-    index: Index[int] = Index()
-    others = "<>" if pair.split == "golden" else "="
-    sql = (
-        f"{SELECT} WHERE domain_id = ? AND status = 'approved' AND id <> ? "
-        f"AND split {others} 'golden'"
-    )
-    for other in rows(db, sql, [pair.domain_id, pair.id]):
-        index.add(other["id"], question_text(_pair(other)))
-    match = index.find(question_text(pair))
-    if match is not None:
-        sentence = _sentence(pair.prompt, match, golden=pair.split == "golden")
-        raise Leak(f"Pair {pair.id} cannot be approved. {sentence}")
+    if leak := approval_leaks(db, [pair]).get(pair.id):
+        raise leak
+
+
+def approval_leaks(db: Database, found: Sequence[Pair]) -> dict[int, Leak]:
+    """The pairs of one domain that cannot be approved, each with the reason: the question would be
+    both trained on and evaluated. They are compared with the approved pairs of the other kind."""
+    leaks: dict[int, Leak] = {}
+    for golden in (True, False):
+        some = [pair for pair in found if (pair.split == "golden") == golden]
+        if not some:
+            continue
+        index: Index[int] = Index()
+        others = "<>" if golden else "="
+        sql = f"{SELECT} WHERE domain_id = ? AND status = 'approved' AND split {others} 'golden'"
+        for other in rows(db, sql, [some[0].domain_id]):
+            index.add(other["id"], question_text(_pair(other)))
+        for pair in some:
+            match = index.find(question_text(pair))
+            if match is not None:
+                sentence = _sentence(pair.prompt, match, golden=golden)
+                leaks[pair.id] = Leak(f"Pair {pair.id} cannot be approved. {sentence}")
+    return leaks
 
 
 def refuse_leaks(db: Database, dataset_id: int) -> None:

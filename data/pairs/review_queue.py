@@ -67,7 +67,7 @@ def hold(db: Database, pair_id: int, reviewer: str) -> Pair:
     reviewer holds it or it has been decided."""
     pair = pairs.get(db, pair_id)
     _refuse_decided(pair)
-    _refuse_held(db, pair_id, reviewer)
+    refuse_held(db, pair_id, reviewer)
     _hold(db, pair_id, reviewer)
     return pair
 
@@ -86,11 +86,11 @@ def decide(
     if pair.status == status and review_status.review_of(pair).person == reviewer:
         return pair
     _refuse_decided(pair)
-    _refuse_held(db, pair_id, reviewer)
+    refuse_held(db, pair_id, reviewer)
     if fact:
         fact_links.link(db, pair_id, fact)
     decided = review_status.set_status(db, pair_id, status, reviewer, reason.strip()[:MAX_REASON])
-    _let_go(db, pair_id)
+    let_go(db, pair_id)
     detail = {"reason": reason.strip()[:MAX_REASON]} if reason.strip() else {}
     if fact:
         detail["fact"] = fact
@@ -108,20 +108,20 @@ def edit(
     Raises Invalid for words that cannot be a pair, else as `decide`."""
     old = pairs.get(db, pair_id)
     if old.status == "rejected" and review_status.review_of(old).person == reviewer:
-        replaced = pairs.find_same_words(db, old.domain_id, _draft(old, prompt, response))
+        replaced = pairs.find_same_words(db, old.domain_id, edited(old, prompt, response))
         if replaced is not None and replaced.status == "approved":
             return replaced
-    draft = _draft(old, prompt, response)
+    draft = edited(old, prompt, response)
     same = old.fingerprint in (pairs.fingerprint(draft), pairs.fingerprint_stored(draft))
     if same and old.status == "approved" and review_status.review_of(old).person == reviewer:
         return old
     _refuse_decided(old)
-    _refuse_held(db, pair_id, reviewer)
+    refuse_held(db, pair_id, reviewer)
     if same:
         return decide(db, pair_id, "approved", reviewer, fact=fact)
     if fact:
         draft = replace(draft, fact=fact_links.link(db, pair_id, fact).fact)
-    new_id = _replace(db, old, draft, reviewer)
+    new_id = replace_by(db, old, draft, "approved", reviewer)
     detail = {"pair": new_id} | ({"fact": fact} if fact else {})
     audit.record(db, reviewer, "review", f"pair {pair_id}", status="edited", **detail)
     return pairs.get(db, new_id)
@@ -172,26 +172,30 @@ def pending(db: Database, domain: Domain | None = None) -> int:
     return int(value(db, sql, [asked, asked]))
 
 
-def _replace(db: Database, old: Pair, draft: Draft, reviewer: str) -> int:
-    """Replace the old pair by the pair in `draft`; returns its id."""
+def replace_by(db: Database, old: Pair, draft: Draft, status: pairs.Status, reviewer: str) -> int:
+    """Replace a pair by one with other words and this status; returns its id. The old one is
+    rejected. Raises Conflict if there is a pair with these words that was forgotten."""
     domain, ref, author = domains.by_id(db, old.domain_id), old.source_ref, old.author
     pairs.add(db, domain, [draft], source=old.source, source_ref=ref, author=author)
     new = pairs.find_same_words(db, old.domain_id, draft)
     if new is None:
         raise Conflict("Somebody else changed the pair at the same time. Try again.")
-    review_status.set_status(db, new.id, "approved", reviewer)
     review_status.set_status(db, old.id, "rejected", reviewer, REWORDED)
+    if status == "pending":
+        review_status.reopen(db, new.id)
+    else:
+        review_status.set_status(db, new.id, status, reviewer)
     db.execute("UPDATE feedback SET pair_id = ? WHERE pair_id = ?", [new.id, old.id])
     db.execute(
         "INSERT OR IGNORE INTO pair_words SELECT person, ? FROM pair_words WHERE pair_id = ?",
         [new.id, old.id],
     )
     for pair_id in (old.id, new.id):
-        _let_go(db, pair_id)
+        let_go(db, pair_id)
     return new.id
 
 
-def _draft(old: Pair, prompt: str, response: str) -> Draft:
+def edited(old: Pair, prompt: str, response: str) -> Draft:
     """The pair with edited words. It keeps its fact if the answer is unchanged."""
     draft = Draft(
         prompt=prompt,
@@ -215,7 +219,8 @@ def _refuse_decided(pair: Pair) -> None:
     raise Conflict(f"Pair {pair.id} has been decided already: {pair.status}, by {who}.")
 
 
-def _refuse_held(db: Database, pair_id: int, reviewer: str) -> None:
+def refuse_held(db: Database, pair_id: int, reviewer: str) -> None:
+    """Raises Conflict if another reviewer is looking at the pair."""
     sql = "SELECT reviewer FROM review_leases WHERE pair_id = ? AND reviewer <> ? AND until >= ?"
     if held := row(db, sql, [pair_id, reviewer, lease_us(db)]):
         raise Conflict(f"{held['reviewer']} is looking at pair {pair_id} now.")
@@ -229,5 +234,6 @@ def _hold(db: Database, pair_id: int, reviewer: str) -> None:
     )
 
 
-def _let_go(db: Database, pair_id: int) -> None:
+def let_go(db: Database, pair_id: int) -> None:
+    """End the lease of whoever is looking at the pair."""
     db.execute("DELETE FROM review_leases WHERE pair_id = ?", [pair_id])

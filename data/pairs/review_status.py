@@ -8,6 +8,7 @@ to a golden question is refused. Pairs that are imported as approved are checked
 (`data/pair_files/importer.py`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -65,6 +66,19 @@ def set_status(db: Database, pair_id: int, status: Status, reviewer: str, reason
         contamination.refuse_approval(db, pair)
     _set(db, pair_id, status, ReviewedBy(person=reviewer), reason)
     return pairs.get(db, pair_id)
+
+
+def set_statuses(
+    db: Database, found: Sequence[Pair], status: Status, reviewer: str
+) -> dict[int, contamination.Leak]:
+    """Approve, reject or reopen many pairs of one domain, for which golden questions are read once.
+    Returns the pairs that were left as they are, each with the reason why it cannot be approved."""
+    leaks = contamination.approval_leaks(db, found) if status == "approved" else {}
+    by = ReviewedBy() if status == "pending" else ReviewedBy(person=reviewer)
+    for pair in found:
+        if pair.id not in leaks:
+            _set(db, pair.id, status, by)
+    return leaks
 
 
 def withdraw(db: Database, pair_id: int, reason: Reason) -> None:

@@ -6,6 +6,7 @@ retrain, imports and HTTP all call it, so that they say the same.
 - `answer_faults`: answers that were cut off, repeat themselves or hold stock phrases
 - `balance`: how pairs spread over facts, topics, sources and authors
 - `check_process`: runs the checks in a process of its own, for front ends
+- `check_results`: what the last check of a domain found, kept for pages
 - `checker`: runs the checks over the pairs of a domain, or over rows that are not stored yet
 - `checks`: the checks, one entry each
 - `contact_data`: finds e-mail addresses, phone numbers, IBANs and card numbers

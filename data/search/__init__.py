@@ -17,6 +17,7 @@ shipped encoder, and `mpnet` is one without its weights, which are downloaded wh
 - `language_check`: whether an encoder suits the language of a domain's pairs
 - `layout`: how references stand in a prompt
 - `onnx_encoder`: an encoder in a folder, run by onnxruntime
+- `pair_pages`: pages of a domain's pairs: filters, and full-text search over every status
 - `question_groups`: groups questions that ask the same
 - `search`: finds pairs for a question; the one way in
 - `vector_builder`: encodes the pairs that have no vectors yet, in the background

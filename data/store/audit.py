@@ -40,3 +40,10 @@ def recent(db: Database, limit: int = 50) -> list[Entry]:
         [limit],
     )
     return [Entry(**{**r, "detail": orjson.loads(r["detail"])}) for r in found]
+
+
+def of_subject(db: Database, subject: str, limit: int = 50) -> list[Entry]:
+    """What was done to one subject, such as `pair 7`, the newest entry first."""
+    sql = "SELECT at, actor, action, subject, detail FROM audit WHERE subject = ? "
+    found = rows(db, sql + "ORDER BY id DESC LIMIT ?", [subject, limit])
+    return [Entry(**{**r, "detail": orjson.loads(r["detail"])}) for r in found]

@@ -4,6 +4,7 @@
 - `comparisons`: starting comparisons, how they stand, and what can be done about them
 - `nothing`: addresses where there is no page
 - `overview`: the state of every domain, and what needs somebody's attention
+- `pairs`: the pairs of a domain: search, filters, decisions on many, one pair, facts
 - `people`: who may use the console: invitations, roles, sessions
 - `review`: reviewing pending pairs one by one
 - `runs`: planning, starting and following a run, and its report
@@ -19,6 +20,7 @@ from bot.console.pages import (
     comparisons,
     nothing,
     overview,
+    pairs,
     people,
     review,
     runs,
@@ -38,6 +40,7 @@ for part in (
     overview,
     people,
     start,
+    pairs,
     review,
     unanswered,
     runs,

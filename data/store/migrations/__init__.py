@@ -11,7 +11,10 @@ The tables:
              ├─ domain_calibrations        from which confidence on it answers
              ├─ pairs ─┬─ dataset_pairs ── datasets
              │         ├─ quality_fixes    what a quality check changed, so that it can be undone
+             │         ├─ quality_marks    what the last check found in it
+             │         ├─ bulk_reviews     decisions on many pairs, so that they can be undone
              │         └─ masked_words     private words of a pair that waits for review
+             ├─ quality_checked            when the pairs were checked last
              ├─ allowed_words              contact data that is not masked
              ├─ trigger_rules              when a domain retrains by itself
              ├─ runs ─┬─ run_points        the loss curve
@@ -39,7 +42,7 @@ The tables:
     marks ── replies                       reactions: buttons and emoji; the newest is the thumb
     pair_words ── pairs                    the people whose words a pair holds
     pair_vectors ── pairs                  what an encoder made of the words of a pair
-    pair_search                            the words of approved pairs (FTS5)
+    pair_search, other_pair_search         the words of approved pairs, and of the others (FTS5)
     search_changes                         the pairs that changed, for indexes in memory
     opt_outs, forgettings                  people who opted out; erasures that are under way
     domain_choices                         the domain that a person chose

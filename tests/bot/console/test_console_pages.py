@@ -32,6 +32,9 @@ FAULTS = """axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21
 PAGES = (
     "/console",
     "/console/start",
+    "/console/domains/helpdesk/pairs",
+    "/console/domains/helpdesk/pairs/1",
+    "/console/domains/helpdesk/pairs/facts",
     "/console/domains/helpdesk/review",
     "/console/domains/helpdesk/unanswered",
     "/console/domains/helpdesk/tune",
@@ -73,6 +76,10 @@ def furnish(bot: Bot) -> None:
         domain = bot.domain
         drafts = [Draft(f"Question {number}?", "An answer.") for number in range(3)]
         pairs.add(db, domain, drafts, source="import", status="pending")
+        known = [
+            Draft(f"{how} do seats cost?", "Ten.", fact="seats") for how in ("What", "How much")
+        ]
+        pairs.add(db, domain, known, source="import", status="approved")
         unanswered.add(db, given.reply(db, domain, question="Where is it?", answer=""), domain)
         wrong = given.reply(db, domain, "slack:T1/U2", "How many seats?", "Three.")
         feedback.correction(db, wrong, "slack:T1/U2", "Forty-two seats.")
