@@ -76,10 +76,15 @@ def wait_for(
 
 @contextlib.contextmanager
 def running(
-    home: Path, replicas: int = 1, parts: Sequence[str] = ("serve", "bot"), **bot: int
+    home: Path,
+    replicas: int = 1,
+    parts: Sequence[str] = ("serve", "bot"),
+    mode: str = "adapter",  # the engine is measured, not the search
+    base: str = "pocket",
+    **bot: int,
 ) -> Iterator[Service]:
-    """Start the service, wait until it answers, and stop it at the end. `bot` holds settings of
-    `[bot]`."""
+    """Start the service, wait until it answers, and stop it at the end. `mode` is that of
+    `[answers]`, and `bot` holds settings of `[bot]`."""
     home.mkdir(parents=True, exist_ok=True)
     file = home / config_settings.FILE_NAME
     lines = [
@@ -92,7 +97,9 @@ def running(
         "history_turns = 0",
         *(f"{key} = {value}" for key, value in bot.items()),
         "[answers]",
-        'mode = "adapter"',  # the engine is measured, not the search
+        f'mode = "{mode}"',
+        "[base]",
+        f'model = "{base}"',
     ]
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     environ = {"UNDERSTUDY_CONFIG": str(file)}
@@ -114,7 +121,8 @@ def running(
         try:
             watch = threading.Thread(target=look_after, daemon=True)
             watch.start()
-            started.wait_ready()
+            if "serve" in parts:
+                started.wait_ready()
             yield started
         finally:
             stopping.set()
