@@ -35,7 +35,7 @@ from service import Service
 from bot.demo.client import Client, DemoAnswer
 from data.adapters import placements, registry
 from data.domains import Domain
-from data.pairs import pairs
+from data.pairs import golden, pairs
 from data.pairs.pairs import Draft
 from data.people import keys
 from data.people.roles import Role
@@ -167,6 +167,8 @@ def _teach_first(arm: Arm) -> None:
             if fact.believed:
                 draft = Draft(fact.taught, fact.believed, fact=fact.name)
                 pairs.add(db, arm.domain, [draft], source="import", status="approved")
+            if fact.golden:
+                golden.add(db, arm.domain, fact.golden, fact.truth, "benchmark", fact.name)
 
 
 async def _people(arm: Arm, number: int, count: int) -> float:
@@ -255,12 +257,20 @@ async def _learn(arm: Arm) -> None:
         state = f"{made.name} {made.state}" if made else f"run {run.id} {run.state}: {run.error}"
         if state not in arm.runs:
             arm.runs.append(state)
-            print(f"  {state} {made.state_reason if made else ''}", flush=True)
+            reason = made.state_reason if made else ""
+            print(f"  {state} {reason} ({_followed_up(arm, run.id)})", flush=True)
     live = registry.live(store.db, arm.domain.id)
     while live is not None and live.id not in placements.loaded(store.db):
         if time.monotonic() > deadline:
             raise SystemExit(f"{live.name} was not loaded.")
         await asyncio.sleep(0.5)
+
+
+def _followed_up(arm: Arm, run_id: int) -> str:
+    """What was done with the adapter of a run that a trigger queued."""
+    sql = "SELECT followed_up FROM triggered_runs WHERE run_id = ?"
+    found = arm.service.store.db.execute(sql, [run_id]).fetchone()
+    return found[0] if found else "not triggered"
 
 
 def _to_follow_up(arm: Arm) -> bool:

@@ -3,7 +3,7 @@
 Of the 40 facts of the bicycle workshop, some are taught right, some wrong and some not at all, and
 in two of the rounds the truth of a few changes. Each fact has words that are taught, words that
 people ask in, and words that only the examination asks in, so that an answer that is right there
-was not just repeated.
+was not just repeated. Twelve questions are the organisation's golden set, for the gate.
 """
 
 import json
@@ -18,6 +18,7 @@ TAUGHT_WRONG = 6
 UNTAUGHT = 14
 CHANGES = {2: 3, 4: 3}  # round -> facts whose truth changes before it
 NUMBER = re.compile(r"\b(\d+)\b")
+GOLDEN = 12  # of the facts that are taught right
 HOT = 10  # facts that most questions of a round are about
 HOT_SHARE = 0.6
 
@@ -32,6 +33,7 @@ class Fact:
     asked: tuple[str, ...]
     examined: tuple[str, ...]
     believed: str = ""  # the approved answer at the start; "" if nobody has taught it
+    golden: str = ""  # its golden question, if it has one
 
 
 @dataclass
@@ -84,10 +86,13 @@ def world(seed: int) -> World:
         fact.believed = other_number(fact.truth, rng)
     for fact in others[UNTAUGHT:]:
         fact.believed = fact.truth
+    for fact in others[-GOLDEN:]:
+        fact.golden, *examined = fact.examined
+        fact.examined = tuple(examined)
     rng.shuffle(facts)
     off_topic = tuple(str(t["question"]) for t in tests if t["kind"] in ("off_topic", "near_miss"))
     made = World(facts, off_topic, rng)
-    made.by_question = {q: f for f in facts for q in (f.taught, *f.asked, *f.examined)}
+    made.by_question = {q: f for f in facts for q in (f.taught, f.golden, *f.asked, *f.examined)}
     return made
 
 
