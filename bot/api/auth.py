@@ -1,5 +1,8 @@
 """Authentication over HTTP: API keys by role, and browser sessions for the web chat at `/`.
 
+Whoever is signed in to the console chats as themselves. The browser's own session stays beside it,
+so that nobody who signs in on a shared computer gets what others asked there.
+
 Every request looks its key up, so a revoked key stops working immediately; the look-up reads one
 indexed row. A browser session is a random cookie, signed with the secret of the store, so nobody
 can invent one. Of each session, the store holds only a digest, which is no usable session.
@@ -21,13 +24,14 @@ from starlette.responses import Response
 
 from bot.service import Service
 from data.conversations import conversations
-from data.people import identities, keys
+from data.people import console_sessions, identities, keys
 from data.people.keys import Key
 from data.people.roles import Role, at_least
 from data.store.errors import Forbidden
 from data.store.secret import keyed_digest
 
 COOKIE = "understudy_session"
+CONSOLE_COOKIE = "understudy_console"  # of whoever is signed in
 SIGNED = re.compile(r"[A-Za-z0-9_-]{43}\.[0-9a-f]{32}")
 UNSIGNED = re.compile(r"[A-Za-z0-9_-]{43}")
 OWN_NAMES = {"localhost", socket.gethostname().lower()}
@@ -95,18 +99,33 @@ def client_address(request: Request) -> str:
 
 
 async def visitor(request: Request) -> str:
-    """The person behind a browser's request to `/web/…`: `web:SESSION`, or the person whom the
-    session was joined to.
+    """The person behind a browser's request to `/web/…`: who is signed in, or else `web:SESSION`,
+    or the person whom the session was joined to.
 
     Raises Unauthorized without a session that was issued here, and Forbidden when a page of another
     site sent the request."""
     same_origin(request)
     token = _session_token(request)
     service: Service = request.app.state.service
+    if (signed_in := await _signed_in(request)) is not None:
+        return signed_in
     session = await service.store.read(lambda db: _session(db, token))
     if not session:
         raise Unauthorized("This page has no session. Reload it.")
     return await service.store.read(lambda db: identities.person_of(db, session))
+
+
+async def _signed_in(request: Request) -> str | None:
+    """The person who is signed in to the console, if anybody."""
+    service: Service = request.app.state.service
+    if not (cookie := request.cookies.get(cookie_name(request, CONSOLE_COOKIE), "")):
+        return None
+    found = await service.store.read(lambda db: console_sessions.find(db, cookie))
+    if found is None:
+        return None
+    if console_sessions.needs_touch(found):
+        await service.store.submit(lambda db: console_sessions.touch(db, found))
+    return found.person
 
 
 async def begin_session(request: Request, response: Response) -> None:

@@ -23,7 +23,6 @@ from data.people.console_sessions import ConsoleSession
 from data.people.roles import Role
 from data.store.errors import Forbidden
 
-COOKIE = "understudy_console"
 READING = ("GET", "HEAD")
 
 
@@ -75,7 +74,7 @@ async def signed_in(request: Request) -> SignedIn | None:
 
 
 def _cookie(request: Request) -> str:
-    return request.cookies.get(auth.cookie_name(request, COOKIE), "")
+    return request.cookies.get(auth.cookie_name(request, auth.CONSOLE_COOKIE), "")
 
 
 def require(role: Role) -> Callable[[Request], Awaitable[SignedIn]]:
@@ -134,7 +133,7 @@ async def bound_forms(request: Request) -> None:
 def set_cookie(request: Request, response: Response, secret: str) -> None:
     """Give the browser the cookie of a session."""
     response.set_cookie(
-        auth.cookie_name(request, COOKIE),
+        auth.cookie_name(request, auth.CONSOLE_COOKIE),
         secret,
         max_age=console_sessions.LASTS_US // 1_000_000,
         path="/",
@@ -146,7 +145,7 @@ def set_cookie(request: Request, response: Response, secret: str) -> None:
 
 def clear_cookie(request: Request, response: Response) -> None:
     """Take the cookie away; the session itself must have been ended in the store."""
-    auth.delete_cookie(request, response, COOKIE)
+    auth.delete_cookie(request, response, auth.CONSOLE_COOKIE)
 
 
 BROWSERS = (("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"))

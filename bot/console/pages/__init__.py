@@ -8,6 +8,7 @@
 - `people`: who may use the console: invitations, roles, sessions
 - `review`: reviewing pending pairs one by one
 - `runs`: planning, starting and following a run, and its report
+- `side_by_side`: asking two versions the same question
 - `sign_in`: signing in with a link
 - `start`: a first domain, from a file or from the example
 - `static`: the scripts and styles
@@ -24,6 +25,7 @@ from bot.console.pages import (
     people,
     review,
     runs,
+    side_by_side,
     sign_in,
     start,
     static,
@@ -46,6 +48,7 @@ for part in (
     runs,
     versions,
     comparisons,
+    side_by_side,
     nothing,  # last
 ):
     router.include_router(part.router)

@@ -42,6 +42,7 @@ PAGES = (
     "/console/domains/helpdesk/versions/2",
     "/console/domains/helpdesk/comparisons",
     "/console/comparisons/1",
+    "/console/domains/helpdesk/side-by-side",
     "/console/runs/1",
     "/console/people",
     "/console/account",

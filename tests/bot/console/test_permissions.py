@@ -47,6 +47,8 @@ CONSOLE: dict[tuple[str, str], Role] = {
     ("GET", "/console/domains/{domain}/comparisons"): "reviewer",
     ("POST", "/console/domains/{domain}/comparisons"): "admin",
     ("POST", "/console/domains/{domain}/comparisons/policy"): "admin",
+    ("GET", "/console/domains/{domain}/side-by-side"): "reviewer",
+    ("POST", "/console/domains/{domain}/side-by-side"): "reviewer",
     ("GET", "/console/comparisons/{experiment_id}"): "reviewer",
     ("GET", "/console/comparisons/{experiment_id}/decisions/{decision_id}"): "reviewer",
     ("POST", "/console/comparisons/{experiment_id}/ramp"): "admin",
