@@ -57,7 +57,7 @@ from bot.api.responses import Responses
 from bot.api.text_completions import TextCompletions
 from bot.experiments.decider import deciding
 from bot.experiments.rollout import rolling_out
-from bot.runtime import erasure_loop
+from bot.runtime import erasure_loop, recalibration_loop
 from bot.runtime.address_limits import AddressLimits
 from bot.runtime.http_protocol import bounded
 from bot.runtime.listener import listener
@@ -244,7 +244,8 @@ def _slack(service: Service) -> "Slack | None":
 
 @contextlib.asynccontextmanager
 async def _cleaning_up(service: Service) -> AsyncIterator[None]:
-    """Every minute, close answers that a dead process left open; also complete pending erasures."""
+    """Every minute, close answers that a dead process left open; also complete pending erasures,
+    and measure thresholds anew."""
 
     async def forever() -> None:
         while True:
@@ -257,7 +258,8 @@ async def _cleaning_up(service: Service) -> AsyncIterator[None]:
                 log.exception("Abandoned answers could not be closed")
             await asyncio.sleep(CLEAN_UP_S)
 
-    tasks = {asyncio.create_task(work) for work in (forever(), erasure_loop.forever(service))}
+    loops = (forever(), erasure_loop.forever(service), recalibration_loop.forever(service))
+    tasks = {asyncio.create_task(work) for work in loops}
     try:
         yield
     finally:

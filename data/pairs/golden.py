@@ -13,7 +13,7 @@ from data.pairs import contamination, pairs
 from data.pairs.contamination import Guard, seen_by
 from data.pairs.pairs import Draft, Pair
 from data.store import audit
-from data.store.db import Store
+from data.store.db import Store, value
 from data.store.errors import Conflict, NotFound
 
 
@@ -56,6 +56,15 @@ def _insert(db: Database, domain: Domain, draft: Draft, actor: str) -> Pair:
         raise Conflict(f"{domain.name} already has a pair with these words.")
     audit.record(db, actor, "golden add", f"pair {added.ids[0]}", domain=domain.name)
     return pairs.get(db, added.ids[0])
+
+
+def count(db: Database, domain: Domain) -> int:
+    """The number of golden questions."""
+    sql = (
+        "SELECT count(*) FROM pairs WHERE domain_id = ? AND status = 'approved' "
+        "AND split = 'golden' AND forgotten_at IS NULL"
+    )
+    return int(value(db, sql, [domain.id]))
 
 
 def list_golden(db: Database, domain: Domain) -> list[Pair]:

@@ -19,6 +19,7 @@ shipped encoder, and `mpnet` is one without its weights, which are downloaded wh
 - `onnx_encoder`: an encoder in a folder, run by onnxruntime
 - `pair_pages`: pages of a domain's pairs: filters, and full-text search over every status
 - `question_groups`: groups questions that ask the same
+- `recalibration`: measures thresholds anew after pairs have changed
 - `search`: finds pairs for a question; the one way in
 - `vector_builder`: encodes the pairs that have no vectors yet, in the background
 - `vectors`: the stored vectors of pairs

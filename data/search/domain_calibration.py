@@ -36,7 +36,7 @@ from data.search import confidence
 from data.search.encoder import EncoderFailed
 from data.search.search import PairSearch
 from data.store.clock import now_us
-from data.store.db import Store, row, rows
+from data.store.db import Store, row, rows, value
 
 ENOUGH = 100  # golden questions that outweigh the shipped threshold
 OFF_TOPIC = Path(__file__).parents[1] / "examples" / "reading" / "off_topic.jsonl"
@@ -67,6 +67,7 @@ class DomainCalibration:
     low: float  # of the interval
     high: float
     questions: int  # golden ones that it was measured on
+    revision: int | None = None  # of the domain's pairs that it was measured on; None: not known
 
     def plain(self) -> dict[str, Any]:
         """For the scores of an adapter, with the time."""
@@ -121,6 +122,7 @@ def measure(
     if shipped is None:
         return None
     search.complete(domain)
+    measured = revision(db, domain)
     answered: list[Searched] = []
     unanswerable: list[Searched] = []
     for question in asked:
@@ -143,7 +145,7 @@ def measure(
         found = search.find(domain, text, limit=1)
         unanswerable.append(Searched(found.confidence or 0.0, False, made_up=True))
     fitted = fit([*answered, *unanswerable], len(asked), shipped.answer_from)
-    made = DomainCalibration(encoder, *fitted, questions=len(asked))
+    made = DomainCalibration(encoder, *fitted, questions=len(asked), revision=measured)
     thresholds = (shipped.answer_from, made.answer_from)
     return CalibrationReport(
         made,
@@ -162,6 +164,12 @@ def refit(store: Store, domain: Domain, search: PairSearch) -> DomainCalibration
     with store.write() as db:
         save(db, domain, found.calibration)
     return found.calibration
+
+
+def revision(db: Database, domain: Domain) -> int:
+    """Grows whenever a pair that the search finds comes, changes or goes."""
+    sql = "SELECT coalesce(max(revision), 0) FROM search_changes WHERE domain_id = ?"
+    return int(value(db, sql, [domain.id]))
 
 
 def off_topic() -> list[str]:
@@ -230,8 +238,8 @@ def save(db: Database, domain: Domain, made: DomainCalibration) -> None:
     """Use it from the next question on."""
     db.execute(
         "INSERT OR REPLACE INTO domain_calibrations "
-        "(domain_id, encoder, answer_from, low, high, questions, created_at) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "(domain_id, encoder, answer_from, low, high, questions, revision, created_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         [
             domain.id,
             made.encoder,
@@ -239,6 +247,7 @@ def save(db: Database, domain: Domain, made: DomainCalibration) -> None:
             made.low,
             made.high,
             made.questions,
+            made.revision,
             now_us(),
         ],
     )
@@ -253,7 +262,7 @@ def newest(db: Database, domain: Domain) -> DomainCalibration | None:
     """The domain's own calibration, whichever encoder it was measured with."""
     found = row(
         db,
-        "SELECT encoder, answer_from, low, high, questions FROM domain_calibrations "
+        "SELECT encoder, answer_from, low, high, questions, revision FROM domain_calibrations "
         "WHERE domain_id = ?",
         [domain.id],
     )

@@ -33,3 +33,10 @@ class AnswersSettings(Section):
         le=10,
         description="The number of approved pairs that an answer rests on at most.",
     )
+    recalibrate_minutes: float = Field(
+        default=15.0,
+        ge=0,
+        description="After pairs or golden questions have changed, the confidence from which on a "
+        "domain answers is measured anew, if it was measured before: at most once in so many "
+        "minutes. `0`: only by `understudy domains calibrate` and with each new adapter.",
+    )

@@ -6,8 +6,9 @@ import pytest
 from sqlite_utils import Database
 
 from bot import app
-from bot.runtime import erasure_loop
+from bot.runtime import erasure_loop, recalibration_loop
 from data.privacy import erasure as privacy_erasure
+from data.search.recalibration import Recalibration
 from tests.bot.conftest import Bot
 from tests.conftest import wait_until
 
@@ -19,6 +20,7 @@ BODY = {"model": "helpdesk", "messages": [{"role": "user", "content": "Why?"}], 
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app, "CLEAN_UP_S", 0.02)
     monkeypatch.setattr(erasure_loop, "POLL_S", 0.02)
+    monkeypatch.setattr(recalibration_loop, "POLL_S", 0.02)
 
 
 @pytest.fixture
@@ -55,3 +57,20 @@ def test_erasures_are_completed_after_a_failed_attempt(
 def failures(caplog: pytest.LogCaptureFixture, beginning: str) -> int:
     found = [r for r in caplog.records if r.levelno == logging.ERROR]
     return sum(record.message.startswith(beginning) for record in found)
+
+
+def test_thresholds_are_measured_anew_after_a_failed_attempt(
+    bot: Bot, left_open: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    looks: list[str] = []
+
+    def look(self: Recalibration) -> list[str]:
+        looks.append("look")
+        if len(looks) < 2:
+            raise RuntimeError("no")
+        return []
+
+    monkeypatch.setattr(Recalibration, "look", look)
+
+    wait_until(lambda: len(looks) > 2, "three looks", 10)
+    assert failures(caplog, "Thresholds could not be measured") == 1
