@@ -20,7 +20,7 @@ from bot.commands import admin, retrain_plan
 from data import domains
 from data.bases import folders
 from data.runs import runs
-from data.runs.methods import KEY, METHODS, with_preferences
+from data.runs.methods import AUTO, KEY, METHODS, with_preferences
 from data.store.errors import Invalid, NotFound
 
 
@@ -30,8 +30,9 @@ from data.store.errors import Invalid, NotFound
 @click.option("--full", is_flag=True, help="Start from the bare base, not from the live adapter.")
 @click.option(
     "--method",
-    type=click.Choice(list(METHODS)),
-    help="; ".join(f"{method.name}: {method.title}" for method in METHODS.values()) + ".",
+    type=click.Choice([*METHODS, AUTO]),
+    help="; ".join(f"{method.name}: {method.title}" for method in METHODS.values())
+    + f"; {AUTO}: chosen from what there is.",
 )
 @click.option("--preferences", is_flag=True, help="The same as --method kto.")
 @click.option(

@@ -69,6 +69,7 @@ def retrain(
     trained, runs.NothingNew, preference_sets.TooFewRated, or Conflict."""
     parent = registry.live(db, domain.id)
     retrain_plan.check(recipe or {}, full=full, parent=parent)
+    recipe = retrain_plan.chosen(db, domain, None if full else parent, recipe or {})
     return runs.request(db, domain, actor, full=full, recipe=recipe)
 
 

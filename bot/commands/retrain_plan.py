@@ -13,9 +13,21 @@ from data.config import base_precision
 from data.config.settings import Settings
 from data.domains import Domain
 from data.gpu import plans
-from data.pairs import datasets, pairs, preference_sets
-from data.runs import runs
-from data.runs.methods import Learns, Method, method_of, refuse_unsupported
+from data.pairs import datasets, pairs
+from data.runs import method_choice, runs
+from data.runs.methods import (
+    AUTO,
+    DEFAULT,
+    KEY,
+    METHODS,
+    WHY,
+    Judgements,
+    Learns,
+    Method,
+    MethodName,
+    method_of,
+    refuse_unsupported,
+)
 from data.store.db import rows
 from data.store.errors import Conflict, Invalid
 
@@ -43,19 +55,24 @@ class RetrainPlan:
     trainings: int = 0  # of a sweep or cross-validation before the run; 0: none
     language: str = ""  # whether the base suits the pairs' language; '' if it does, or is unknown
     search: str = ""  # the same for the encoder; '' where nobody asked
+    method: MethodName = DEFAULT
+    method_why: str = ""  # why the method was chosen; '' if the request named it
+    judged: int = 0  # judgements that are learned after the pairs
 
 
 def check(asked: dict[str, Any], *, full: bool, parent: Adapter | None) -> None:
     """Raises Invalid for a run that would be impossible, before it is requested. A run that is
     not full continues `parent`."""
-    method = method_of(asked)
-    if full and method.needs_adapter:
+    method = None if asked.get(KEY) == AUTO else method_of(asked)
+    if full and method is not None and method.needs_adapter:
         raise Invalid(
             f"A full run starts from the base model, and {method.title} continues the live "
             "adapter. Choose one of them."
         )
     if not asked:
         return
+    if WHY in asked:
+        raise Invalid(f"{WHY} cannot be set: it says why a method was chosen.")
     from tuning.recipe import recipe, search_space  # light, but not every front end needs it
 
     search_space.check(asked)
@@ -63,7 +80,18 @@ def check(asked: dict[str, Any], *, full: bool, parent: Adapter | None) -> None:
         shape = {"rank": parent.rank, **parent.recipe}
         for changes in search_space.search_space_of(asked).points or [{}]:
             recipe.check_shape(search_space.overrides(asked) | changes, shape, parent.name)
-    refuse_unsupported(method, asked)
+    if method is not None:
+        refuse_unsupported(method, asked)
+
+
+def chosen(
+    db: Database, domain: Domain, parent: Adapter | None, asked: dict[str, Any]
+) -> dict[str, Any]:
+    """The request with the method that `auto` stands for now. Raises Invalid if it has a setting
+    that this method cannot use."""
+    found = method_choice.resolved(db, domain, parent, asked)
+    refuse_unsupported(method_of(found), found)
+    return found
 
 
 def plan(
@@ -87,9 +115,15 @@ def plan(
     if newest and newest[0].open:
         raise Conflict(f"Run {newest[0].id} of {domain.name} is already {newest[0].state}.")
     parent = None if full else live
+    asked = chosen(db, domain, parent, asked)
     method = method_of(asked)
+    method_why = str(asked.get(WHY, ""))
     if method.learns == "preferences":
-        return _on_preferences(db, domain, method, parent)
+        return _on_judgements(db, domain, method, parent, method_why)
+    judged = 0
+    if method.judgements is not None:
+        method_choice.check(db, domain, method.judgements)
+        judged = method_choice.count(db, domain, method.judgements)
     counted = _counted(db, domain, parent, hold_out=not tried.folds)
     new, held_out, known = counted.new, counted.held_out, counted.known
     recipe, steps = _recipe(
@@ -114,16 +148,22 @@ def plan(
         nothing_new=new == held_out,
         trainings=len(tried.trials) if tried else 0,
         language=fit.sentence(domain.name) if fit is not None and not fit.suits else "",
+        method=method.name,
+        method_why=method_why,
+        judged=judged,
     )
 
 
 def describe(found: RetrainPlan) -> list[str]:
     """The plan in a few sentences, the same in Slack and on the command line."""
     start = f"continue {found.parent}" if found.parent else "start from the base model"
+    chosen_by = [found.method_why] if found.method_why else []
+    learned = JUDGED[METHODS[found.method].judgements or "ratings"]
     if found.learns == "preferences":
         return [
-            f"A retrain of {found.domain} on ratings would {start} and train on {found.new} rated "
-            "answers."
+            f"A retrain of {found.domain} on {learned.by} would {start} and train on {found.new} "
+            f"{learned.of}.",
+            *chosen_by,
         ]
     if found.nothing_new:
         return [f"A retrain of {found.domain} would do nothing: there are no new approved pairs."]
@@ -141,7 +181,23 @@ def describe(found: RetrainPlan) -> list[str]:
             f"To choose the values, it would first train {found.trainings} times, each about as "
             "long."
         )
+    if found.judged:
+        said.append(f"Then it would learn from {found.judged} {learned.of} ({learned.loss}).")
+    said += chosen_by
     return [*said, *(text for text in (found.language, found.search) if text)]
+
+
+@dataclass(frozen=True)
+class _JudgementWords:
+    by: str
+    of: str
+    loss: str
+
+
+JUDGED: dict[Judgements, _JudgementWords] = {
+    "ratings": _JudgementWords("ratings", "rated answers", "KTO"),
+    "preferences": _JudgementWords("better answers", "answers with a better one", "DPO"),
+}
 
 
 def _main_values(recipe: "Recipe", asked: dict[str, Any], parent: Adapter | None) -> dict[str, Any]:
@@ -159,18 +215,19 @@ def _value(name: str, given: object) -> str:
     return f"{name.replace('_', ' ')} {plain(given)}"
 
 
-def _on_preferences(
-    db: Database, domain: Domain, method: Method, parent: Adapter | None
+def _on_judgements(
+    db: Database, domain: Domain, method: Method, parent: Adapter | None, method_why: str
 ) -> RetrainPlan:
-    """A run on ratings. Its recipe is decided when it runs."""
+    """A run only on people's judgements. Its recipe is decided when it runs."""
     if parent is None and method.needs_adapter:
         raise Conflict(f"{domain.name} has no live adapter to improve with ratings.")
-    preference_sets.check(db, domain)
+    judgements = method.judgements or "ratings"
+    method_choice.check(db, domain, judgements)
     return RetrainPlan(
         domain=domain.name,
         parent=parent.name if parent else None,
         learns=method.learns,
-        new=sum(preference_sets.counts(db, domain)),
+        new=method_choice.count(db, domain, judgements),
         held_out=0,
         known=0,
         pending=0,
@@ -178,6 +235,8 @@ def _on_preferences(
         why="",
         steps=None,
         nothing_new=False,
+        method=method.name,
+        method_why=method_why,
     )
 
 

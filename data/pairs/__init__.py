@@ -11,6 +11,7 @@
 - `masked_words`: the private words that were masked in a pair that waits for review
 - `pair_edits`: edits of a pair, refused if somebody changed it meanwhile
 - `pairs`: a prompt and its response, its author and its status
+- `preference_pairs`: an answer and a better one, for preference tuning by DPO
 - `preference_sets`: the rated answers that a preference-tuning run learns from
 - `question`: the question that a pair asks, and the form in which questions are compared
 - `question_join`: finds all questions that are the same among many, in one pass

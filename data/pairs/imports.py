@@ -132,4 +132,6 @@ REFERRED = """
 SELECT EXISTS (SELECT 1 FROM dataset_pairs WHERE pair_id = :pair)
     OR EXISTS (SELECT 1 FROM reply_sources WHERE pair_id = :pair)
     OR EXISTS (SELECT 1 FROM feedback WHERE pair_id = :pair)
+    OR EXISTS (SELECT 1 FROM run_judgements WHERE pair_id = :pair)
+    OR EXISTS (SELECT 1 FROM run_judged_answers WHERE pair_id = :pair)
 """

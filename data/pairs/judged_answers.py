@@ -43,7 +43,7 @@ class JudgedAnswer:
 # The id of an answer that was erased is not used again: a run may name it.
 NEXT = (
     "(SELECT 1 + max((SELECT coalesce(max(id), 0) FROM judged_answers), "
-    "(SELECT coalesce(max(answer_id), 0) FROM run_judged_answers)))"
+    "(SELECT coalesce(max(max(answer_id, coalesce(chosen_id, 0))), 0) FROM run_judged_answers)))"
 )
 SELECT = """
 SELECT id, prompt, response, liked, system, turns, source_ref FROM judged_answers
@@ -88,6 +88,12 @@ def counts(db: Database, domain: Domain) -> tuple[int, int]:
     """The number of liked and of disliked answers."""
     sql = "SELECT count(*) FROM judged_answers WHERE domain_id = ? AND liked = ?"
     return int(value(db, sql, [domain.id, 1])), int(value(db, sql, [domain.id, 0]))
+
+
+def list_answers(db: Database, domain: Domain, most: int) -> list[JudgedAnswer]:
+    """The newest `most` rated answers of the domain, by id."""
+    found = rows(db, f"{SELECT} WHERE domain_id = ? ORDER BY id DESC LIMIT ?", [domain.id, most])
+    return [_answer(r) for r in reversed(found)]
 
 
 def of_run(db: Database, run_id: int) -> list[JudgedAnswer]:

@@ -11,6 +11,7 @@ examined years later, refers to the same answers. Rated answers that a file brou
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlite_utils import Database
@@ -21,7 +22,7 @@ from data.domains import Domain
 from data.pairs import judged_answers, reply_sources
 from data.pairs.reply_sources import Source
 from data.people import identities
-from data.store.db import rows, value
+from data.store.db import Row, rows, value
 from data.store.errors import Conflict
 
 LEAST = 4  # liked answers, and as many disliked ones, that a run needs at least
@@ -30,14 +31,17 @@ MOST = 20_000  # ratings that a run learns from, the newest ones
 MOST_EACH = 20  # ratings of one person that count, the newest ones, or `SHARE_EACH` of all
 SHARE_EACH = 0.1
 
-RATED = """
-SELECT f.reply_id, f.person, f.value
-FROM feedback f JOIN replies r ON r.id = f.reply_id
-WHERE r.domain_id = ? AND r.status = 'done' AND r.finish_reason = 'stop'
+# a whole answer of the model, given in a conversation that nobody keeps from being learned
+TRAINABLE = """
+r.domain_id = ? AND r.status = 'done' AND r.finish_reason = 'stop'
   AND r.outcome = 'generated' AND r.constrained = 0
-  AND f.kind = 'thumb' AND f.live = 1 AND f.counts = 1
   AND NOT EXISTS (SELECT 1 FROM opt_outs o WHERE o.person = f.person OR o.person IN
     (SELECT e.person FROM replies e WHERE e.conversation_id = r.conversation_id))
+"""
+RATED = f"""
+SELECT f.reply_id, f.person, f.value
+FROM feedback f JOIN replies r ON r.id = f.reply_id
+WHERE {TRAINABLE} AND f.kind = 'thumb' AND f.live = 1 AND f.counts = 1
 ORDER BY r.created_at DESC, r.id, f.created_at DESC, f.id DESC
 """
 RECORDED = """
@@ -47,7 +51,7 @@ SELECT EXISTS (SELECT 1 FROM run_judgements WHERE run_id = :run)
 
 
 class TooFewRated(Conflict):
-    """Too few answers are liked, or too few are disliked."""
+    """Too few answers are liked or disliked, or have a better one."""
 
 
 @dataclass(frozen=True)
@@ -75,27 +79,35 @@ def counts(db: Database, domain: Domain) -> tuple[int, int]:
     press long enough, to decide what is learned. Ratings by people who opted out of learning do not
     count, nor answers in conversations that they took part in, nor ratings of quarantined raters.
     An answer with as many thumbs up as down counts as neither."""
-    found = _judged(db, domain)
+    found = judged(db, domain)
     liked = sum(found.values())
     brought = judged_answers.counts(db, domain)
     return liked + brought[0], len(found) - liked + brought[1]
 
 
-def _judged(db: Database, domain: Domain) -> dict[str, bool]:
+def judged(db: Database, domain: Domain) -> dict[str, bool]:
     """Reply -> whether it is liked, the newest first."""
-    found = rows(db, RATED, [domain.id])
-    people = {r["person"] for r in found}
-    verified = {person for person in people if identities.is_verified(db, person)}
-    counted = [r for r in found if r["person"] in verified][:MOST]
-    most = max(MOST_EACH, round(SHARE_EACH * len(counted)))
-    taken: Counter[str] = Counter()
     values: dict[str, list[float]] = {}
-    for r in counted:
-        taken[r["person"]] += 1
-        if taken[r["person"]] <= most:
-            values.setdefault(r["reply_id"], []).append(r["value"])
+    for r in counted(db, rows(db, RATED, [domain.id])):
+        values.setdefault(r["reply_id"], []).append(r["value"])
     means = {reply_id: sum(some) / len(some) for reply_id, some in values.items()}
     return {reply_id: mean > 0.5 for reply_id, mean in means.items() if mean != 0.5}
+
+
+def counted(db: Database, found: Sequence[Row]) -> list[Row]:
+    """The feedback of verified people, of each person the first `MOST_EACH`, or `SHARE_EACH` of all
+    if that is more."""
+    people = {r["person"] for r in found}
+    verified = {person for person in people if identities.is_verified(db, person)}
+    of_verified = [r for r in found if r["person"] in verified][:MOST]
+    most = max(MOST_EACH, round(SHARE_EACH * len(of_verified)))
+    taken: Counter[str] = Counter()
+    kept = []
+    for r in of_verified:
+        taken[r["person"]] += 1
+        if taken[r["person"]] <= most:
+            kept.append(r)
+    return kept
 
 
 def check(db: Database, domain: Domain) -> None:
@@ -113,7 +125,7 @@ def freeze(db: Database, run_id: int, domain: Domain) -> None:
     if not value(db, RECORDED, {"run": run_id}):
         db.conn.executemany(
             "INSERT INTO run_judgements (run_id, reply_id, liked) VALUES (?, ?, ?)",
-            [(run_id, reply_id, int(liked)) for reply_id, liked in _judged(db, domain).items()],
+            [(run_id, reply_id, int(liked)) for reply_id, liked in judged(db, domain).items()],
         )
         judged_answers.freeze(db, run_id, domain, MOST)
 

@@ -94,7 +94,7 @@ def preview(db: Database, person: str) -> ErasureReceipt:
         messages=_count(db, f"SELECT count(*) FROM messages m WHERE {MESSAGES}", person),
         judgements=_count(db, "SELECT count(*) FROM feedback WHERE person = :person", person),
         pairs=len(found),
-        holes=sum(_in_dataset(db, pair_id) for pair_id in found),
+        holes=sum(_learned(db, pair_id) for pair_id in found),
         adapters=provenance.adapter_names(
             db, sorted(provenance.trained_on(db, found, from_thumbs))
         ),
@@ -263,7 +263,7 @@ def _pairs_of(db: Database, order: _Order, most: int) -> int:
     if not found:
         return 0
     _note_learners(db, order, found)
-    kept = {p for p in found if _in_dataset(db, p)}
+    kept = {p for p in found if _learned(db, p)}
     provenance.remove_words(db, found)
     for pair_id in found:
         _remove_pair(db, pair_id, hollow=pair_id in kept)
@@ -422,8 +422,14 @@ def _pairs(db: Database, person: str, limit: int) -> list[int]:
     return [int(r["id"]) for r in found]
 
 
-def _in_dataset(db: Database, pair_id: int) -> bool:
-    return row(db, "SELECT 1 FROM dataset_pairs WHERE pair_id = ? LIMIT 1", [pair_id]) is not None
+def _learned(db: Database, pair_id: int) -> bool:
+    """Whether a run learned it, as a pair or as a preferred answer."""
+    sql = (
+        "SELECT 1 FROM dataset_pairs WHERE pair_id = :pair "
+        "UNION ALL SELECT 1 FROM run_judgements WHERE pair_id = :pair "
+        "UNION ALL SELECT 1 FROM run_judged_answers WHERE pair_id = :pair LIMIT 1"
+    )
+    return row(db, sql, {"pair": pair_id}) is not None
 
 
 def _remove_pair(db: Database, pair_id: int, *, hollow: bool) -> None:

@@ -19,16 +19,25 @@ from data.store.db import rows
 CARD = "README.md"  # of an adapter
 
 
+PREFERRED = (  # runs that learn that a pair's answer is preferred
+    "SELECT run_id FROM (SELECT run_id, pair_id FROM run_judgements WHERE pair_id IS NOT NULL "
+    "UNION SELECT run_id, pair_id FROM run_judged_answers WHERE pair_id IS NOT NULL) "
+    "WHERE pair_id"
+)
+
+
 def preference_runs_of(db: Database, person: str) -> list[int]:
-    """The runs that train on rated answers from the person's conversations, or on answers that the
-    person rated."""
+    """The runs that train on rated answers from the person's conversations, on answers that the
+    person rated, or on preferred answers with the person's words."""
     found = rows(
         db,
         "SELECT DISTINCT j.run_id FROM run_judgements j JOIN replies r ON r.id = j.reply_id "
         "WHERE r.conversation_id IN (SELECT conversation_id FROM replies WHERE person = :person) "
         "OR j.reply_id IN (SELECT reply_id FROM feedback WHERE person = :person) "
         "UNION SELECT f.run_id FROM run_judged_answers f "
-        "JOIN judged_answers a ON a.id = f.answer_id WHERE a.author = :person",
+        "JOIN judged_answers a ON a.id IN (f.answer_id, f.chosen_id) WHERE a.author = :person "
+        f"UNION {PREFERRED} IN (SELECT id FROM pairs WHERE author = :person "
+        "UNION SELECT pair_id FROM pair_words WHERE person = :person)",
         {"person": person},
     )
     return sorted(int(r["run_id"]) for r in found)
@@ -42,9 +51,11 @@ def trained_on(db: Database, pair_ids: Sequence[int], run_ids: Sequence[int] = (
         "SELECT a.id FROM adapters a JOIN dataset_pairs dp ON dp.dataset_id = a.dataset_id "
         "WHERE dp.split = 'train' AND dp.pair_id IN (SELECT value FROM json_each(?)) "
         "UNION SELECT id FROM adapters WHERE run_id IN (SELECT value FROM json_each(?)) "
+        "UNION SELECT id FROM adapters WHERE run_id IN "
+        f"({PREFERRED} IN (SELECT value FROM json_each(?))) "
         "UNION SELECT a.id FROM adapters a JOIN tuned t ON a.parent_id = t.id"
         ") SELECT id FROM tuned",
-        [orjson.dumps(pair_ids).decode(), orjson.dumps(run_ids).decode()],
+        [orjson.dumps(ids).decode() for ids in (pair_ids, run_ids, pair_ids)],
     )
     return {int(r["id"]) for r in found}
 
@@ -61,14 +72,15 @@ def continued_from(db: Database, adapter_id: int) -> set[int]:
 
 
 def open_runs_on(db: Database, pair_ids: Sequence[int], run_ids: Sequence[int] = ()) -> list[int]:
-    """The open runs among these, and the open runs whose dataset contains one of these pairs."""
+    """The open runs among these, and the open runs that learn from one of these pairs."""
     found = rows(
         db,
         "SELECT r.id FROM runs r WHERE r.state IN ('queued', 'running') "
         "AND r.cancel_requested = 0 AND (r.id IN (SELECT value FROM json_each(?)) "
         "OR EXISTS (SELECT 1 FROM dataset_pairs dp WHERE dp.dataset_id = r.dataset_id "
-        "AND dp.pair_id IN (SELECT value FROM json_each(?)))) ORDER BY r.id",
-        [orjson.dumps(run_ids).decode(), orjson.dumps(pair_ids).decode()],
+        "AND dp.pair_id IN (SELECT value FROM json_each(?))) "
+        f"OR r.id IN ({PREFERRED} IN (SELECT value FROM json_each(?)))) ORDER BY r.id",
+        [orjson.dumps(ids).decode() for ids in (run_ids, pair_ids, pair_ids)],
     )
     return [int(r["id"]) for r in found]
 
@@ -113,6 +125,12 @@ WITH RECURSIVE tuned (id) AS (
     WHERE NOT EXISTS (SELECT 1 FROM messages m WHERE m.reply_id = j.reply_id)
     UNION SELECT a.id FROM run_judged_answers f JOIN adapters a ON a.run_id = f.run_id
     WHERE NOT EXISTS (SELECT 1 FROM judged_answers j WHERE j.id = f.answer_id)
+    OR (f.chosen_id IS NOT NULL
+        AND NOT EXISTS (SELECT 1 FROM judged_answers j WHERE j.id = f.chosen_id))
+    UNION SELECT a.id FROM pairs p JOIN run_judgements j ON j.pair_id = p.id
+    JOIN adapters a ON a.run_id = j.run_id WHERE p.forgotten_at IS NOT NULL
+    UNION SELECT a.id FROM pairs p JOIN run_judged_answers f ON f.pair_id = p.id
+    JOIN adapters a ON a.run_id = f.run_id WHERE p.forgotten_at IS NOT NULL
     UNION SELECT a.id FROM adapters a JOIN tuned t ON a.parent_id = t.id
 )
 SELECT d.name || '@' || a.version AS name FROM adapters a JOIN domains d ON d.id = a.domain_id

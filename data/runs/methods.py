@@ -11,9 +11,12 @@ from typing import Any, Literal, cast
 
 from data.store.errors import Invalid
 
-MethodName = Literal["sft", "kto"]
-Learns = Literal["pairs", "preferences"]  # approved pairs, or rated answers
+MethodName = Literal["sft", "kto", "dpo", "sft+kto", "sft+dpo"]
+Learns = Literal["pairs", "preferences"]  # approved pairs, or only people's judgements of answers
+Judgements = Literal["ratings", "preferences"]  # rated answers, or pairs of answers
 KEY = "method"  # of a recipe
+AUTO = "auto"  # a request's method that is chosen from what there is (`method_choice.py`)
+WHY = "method_why"  # of a run's recipe: why the method was chosen
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,7 @@ class Method:
     name: MethodName
     title: str
     learns: Learns  # stored as `runs.learns`
+    judgements: Judgements | None = None  # which ones it learns from, after pairs if it learns any
     needs_adapter: bool = False  # it continues the live adapter, and cannot start from the base
     unsupported: tuple[str, ...] = ()  # settings that it cannot use
 
@@ -33,8 +37,31 @@ METHODS: dict[MethodName, Method] = {
             "kto",
             "KTO on rated answers",
             "preferences",
+            judgements="ratings",
             needs_adapter=True,
             unsupported=("sweep", "folds", "packing", "learning_rate=auto"),
+        ),
+        Method(
+            "dpo",
+            "DPO on answers and better ones",
+            "preferences",
+            judgements="preferences",
+            needs_adapter=True,
+            unsupported=("sweep", "folds", "packing", "learning_rate=auto"),
+        ),
+        Method(
+            "sft+kto",
+            "supervised fine-tuning, then KTO",
+            "pairs",
+            judgements="ratings",
+            unsupported=("sweep", "folds"),
+        ),
+        Method(
+            "sft+dpo",
+            "supervised fine-tuning, then DPO",
+            "pairs",
+            judgements="preferences",
+            unsupported=("sweep", "folds"),
         ),
     )
 }
@@ -47,7 +74,7 @@ def method_of(recipe: Mapping[str, Any], learns: Learns = "pairs") -> Method:
     decides. Raises Invalid for an unknown method."""
     name = recipe.get(KEY, PREFERENCES if learns == "preferences" else DEFAULT)
     if name not in METHODS:
-        raise Invalid(f"method is {name!r}; it takes {' or '.join(METHODS)}.")
+        raise Invalid(f"method is {name!r}; it takes {', '.join(METHODS)} or {AUTO}.")
     return METHODS[cast("MethodName", name)]
 
 

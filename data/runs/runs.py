@@ -15,8 +15,8 @@ from sqlite_utils import Database
 
 from data.adapters import registry
 from data.domains import Domain
-from data.pairs import pairs, preference_sets
-from data.runs import phases
+from data.pairs import pairs
+from data.runs import method_choice, phases
 from data.runs.methods import Learns, MethodName, method_of
 from data.runs.phases import Phase, RunPhase
 from data.store import audit
@@ -148,13 +148,21 @@ def request(
     """Queue a retrain that continues the live adapter with the new pairs.
 
     Without a live adapter, or with `full`, the run trains on all approved pairs from the bare base.
-    Raises NothingNew or preference_sets.TooFewRated when there is nothing to learn, Conflict when
-    a run is open or the method needs a live adapter and there is none."""
+    The method `auto` is chosen from what there is. Raises NothingNew or preference_sets.TooFewRated
+    when there is nothing to learn, Conflict when a run is open or the method needs a live adapter
+    and there is none."""
     parent = None if full else registry.live(db, domain.id)
-    if method_of(recipe or {}).learns == "preferences":
-        _check_ratings(db, domain, parent, recipe)
-    else:
+    recipe = method_choice.resolved(db, domain, parent, recipe)
+    method = method_of(recipe)
+    if method.needs_adapter and parent is None:
+        raise Conflict(
+            f"{domain.name} has no live adapter to improve with people's judgements. Tune it on "
+            f"pairs first: `understudy tune {domain.name}`."
+        )
+    if method.learns == "pairs":
         _check_new_pairs(db, domain, parent)
+    if method.judgements is not None:
+        method_choice.check(db, domain, method.judgements)
     return queue(
         db,
         domain,
@@ -180,18 +188,6 @@ def _check_new_pairs(db: Database, domain: Domain, parent: registry.Adapter | No
         hint += " To train on all pairs again, for example after rejecting one, ask for a full run."
     since = f"since {parent.name} was trained" if parent else "to train on"
     raise NothingNew(f"{domain.name} has no new approved pairs {since}. {hint}")
-
-
-def _check_ratings(
-    db: Database, domain: Domain, parent: registry.Adapter | None, recipe: dict[str, Any] | None
-) -> None:
-    """Raises Conflict without an adapter that the method needs, preference_sets.TooFewRated."""
-    if parent is None and method_of(recipe or {}).needs_adapter:
-        raise Conflict(
-            f"{domain.name} has no live adapter to improve with ratings. Tune it on pairs first: "
-            f"`understudy tune {domain.name}`."
-        )
-    preference_sets.check(db, domain)
 
 
 def get(db: Database, run_id: int) -> Run:

@@ -11,9 +11,11 @@ from data.config.settings import Settings
 from data.domains import Domain
 from data.pairs import datasets, pairs
 from data.pairs.pairs import Draft, Split
+from data.pairs.preference_sets import TooFewRated
 from data.runs import runs
 from data.store.db import Store
 from data.store.errors import Conflict, Invalid
+from tests.data.pairs.test_preference_pairs import corrected
 from tests.tuning.conftest import teach
 from tests.tuning.data.test_training_set import parent_of, training_set
 from tuning.training.loop import total_steps
@@ -209,3 +211,26 @@ def test_a_plan_changes_nothing(store: Store, settings: Settings, domain: Domain
     before = store.db.conn.total_changes
     retrain_plan.plan(store.db, settings, domain)
     assert store.db.conn.total_changes == before
+
+
+def test_a_plan_says_which_method_was_chosen_and_why(
+    store: Store, settings: Settings, domain: Domain
+) -> None:
+    teach(store, domain, 3)
+    with store.write() as db:
+        for number in range(4):
+            corrected(db, domain, number)
+    found = retrain_plan.plan(store.db, settings, domain, overrides={"method": "auto"})
+    assert (found.method, found.new, found.judged) == ("sft+dpo", 7, 4)
+    said = retrain_plan.describe(found)
+    assert said[-2:] == [
+        "Then it would learn from 4 answers with a better one (DPO).",
+        "The method sft+dpo was chosen: there are 7 new approved pairs, 4 answers with a better "
+        "one, 0 liked and 0 disliked answers; either kind of judgement needs at least 4.",
+    ]
+    with pytest.raises(TooFewRated, match="has 0 liked"):
+        retrain_plan.plan(store.db, settings, domain, overrides={"method": "sft+kto"})
+    with pytest.raises(Invalid, match="method_why cannot be set"):
+        retrain_plan.plan(store.db, settings, domain, overrides={"method_why": "I like it"})
+    with pytest.raises(Invalid, match="folds cannot be used with the method sft\\+dpo"):
+        retrain_plan.plan(store.db, settings, domain, overrides={"method": "auto", "folds": 3})

@@ -10,9 +10,10 @@ from data import domains
 from data.adapters import registry
 from data.adapters.registry import Adapter
 from data.domains import Domain
-from data.pairs import contamination, datasets, preference_sets
+from data.pairs import contamination, datasets
 from data.pairs.datasets import Dataset
-from data.runs import runs
+from data.runs import method_choice, runs
+from data.runs.methods import METHODS
 from data.runs.phases import Phase, RunPhase
 from data.runs.runs import Run
 from data.store.db import Store
@@ -34,6 +35,7 @@ def freeze_dataset(store: Store, run: Run) -> RunInputs:
     Raises Invalid when training pairs repeat golden questions, or when a run on rated answers
     continues an adapter that was not trained on pairs here."""
     search = search_space.search_space_of(run.recipe)
+    judgements = METHODS[run.method].judgements
     with store.write() as db:
         domain = domains.by_id(db, run.domain_id)
         parent = registry.by_id(db, run.parent_id) if run.parent_id else None
@@ -41,12 +43,12 @@ def freeze_dataset(store: Store, run: Run) -> RunInputs:
     if run.dataset_id is not None and search:
         dataset = datasets.by_id(store.db, run.dataset_id)  # all trials compare on the same pairs
     elif run.learns == "preferences":
-        with store.write() as db:
-            preference_sets.freeze(db, run.id, domain)
         dataset = datasets.by_id(store.db, _dataset_of(parent))  # no pair beyond the parent's
     else:
         dataset = datasets.freeze_in(store, domain, hold_out=not search.folds)
     with store.write() as db:
+        if judgements is not None:
+            method_choice.freeze(db, run.id, domain, judgements)
         runs.set_dataset(db, run, dataset.id)
     contamination.refuse_leaks(store.db, dataset.id)
     return RunInputs(run, domain, dataset, parent)

@@ -71,9 +71,10 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    method: MethodName = DEFAULT
+    method: MethodName | Literal["auto"] = DEFAULT
     """How the adapter learns: `sft` (supervised fine-tuning) from approved pairs, `kto` from rated
-    answers."""
+    answers, `dpo` from answers and better ones; `sft+kto` and `sft+dpo` do both in one run. `auto`:
+    chosen from what there is."""
     rank: int = 16
     """Width of the adapter: 1 to 512, at most `serving.max_lora_rank` where that is set."""
     alpha: float = Field(default=32, gt=0)
@@ -154,7 +155,8 @@ class Recipe(BaseModel):
     replay_share: float = Field(default=0.3, ge=0, lt=1)
     """Incremental runs: the share of examples that the parent was already trained on."""
     preference_beta: float = Field(default=0.1, gt=0, le=10)
-    """KTO's beta: how close answers stay to the parent's. Smaller values let them move further."""
+    """The beta of KTO and DPO: how close answers stay to those of the adapter that it starts from.
+    Smaller values let them move further."""
     quantization: Quantization = "nf4"
     """The format of the frozen base: `nf4` (4-bit NormalFloat with double quantisation) or `none`
     (unchanged). Runs take the one that the engines serve (`[serving] quantization`), because an

@@ -21,7 +21,13 @@ from data.store.errors import Invalid
 from tuning.recipe import recipe
 
 SWEEP, FOLDS, LICENCE = "sweep", "folds", "accept_licence"
-KEYS = (SWEEP, FOLDS, LICENCE, folders.ASKED)  # of `run.recipe`, in addition to those of a recipe
+KEYS = (
+    SWEEP,
+    FOLDS,
+    LICENCE,
+    folders.ASKED,
+    methods.WHY,
+)  # of `run.recipe`, in addition to those of a recipe
 MAX_TRIALS = 64  # of a run
 
 
@@ -78,6 +84,8 @@ def check(asked: Mapping[str, Any]) -> None:
     both = [key for key in search.axes if key in plain]
     if both:
         raise Invalid(f"{both[0]} is both set and swept.")
+    if methods.WHY in asked:
+        raise Invalid(f"{methods.WHY} cannot be set: it says why a method was chosen.")
     if methods.KEY in search.axes:
         raise Invalid("method cannot be swept: the losses of different methods do not compare.")
     if "auto" in search.axes.get("learning_rate", []):

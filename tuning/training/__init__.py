@@ -4,6 +4,7 @@
 - `checkpoint`: checkpoints, from which a killed run resumes as if nothing had happened
 - `cross_entropy`: cross entropy over a large vocabulary, a few rows at a time on a CPU
 - `dpo`: the DPO objective, which learns which of two answers is better
+- `dpo_set`: the training set of DPO
 - `job`: the stages of a training: prepare the training set, load the model, train the adapter
 - `kto`: the KTO objective, which learns from rated answers
 - `loop`: the training loop, visible from top to bottom

@@ -5,7 +5,7 @@ the adapter, `train_adapter` trains the adapter. Each takes the frozen results o
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from tuning.data.run_inputs import RunInputs
 from tuning.data.training_set import Fold, TrainingSet
 from tuning.model import base_model, memory_check, reading_adapter
 from tuning.model.base_model import Base
-from tuning.progress import ProgressReporter
+from tuning.progress import ProgressReporter, StepProgress
 from tuning.recipe.recipe import Recipe
 from tuning.training import checkpoint, loop, methods, rate_finder
 from tuning.training.loop import TrainingOutcome
@@ -116,17 +116,62 @@ def train_adapter(
     if recipe.find_rate:
         progress.phase(Phase.FINDING_RATE)
         recipe = _with_rate(base, model, training_set, recipe, saved)
-    training_set = replace(training_set, recipe=recipe)
+    setup = replace(setup, training_set=replace(training_set, recipe=recipe))
+    first = _stage(setup, loaded, saved, progress, progress.step)
+    if setup.then is None:
+        return first
+    passes = {"micro_tokens": recipe.micro_tokens}  # what fits on the GPU
+    then_recipe = setup.then.training_set.recipe.model_copy(update=passes)
+    then = replace(setup.then, training_set=replace(setup.then.training_set, recipe=then_recipe))
+    identity = _identity(job, replace(prepared, setup=then), loaded)
+    saved = checkpoint.Checkpoints(checkpoints / "then", identity)
+    done = first.outcome.steps
+
+    def step(now: StepProgress) -> None:
+        """The steps of the second stage go on counting."""
+        progress.step(replace(now, step=done + now.step, total_steps=done + now.total_steps))
+
+    second = _stage(then, loaded, saved, progress, step)
+    return TrainingResult(
+        first.training_set,
+        _together(first.outcome, second.outcome),
+        first.scores | second.scores,
+    )
+
+
+def _stage(
+    setup: MethodSetup,
+    loaded: LoadedModel,
+    saved: checkpoint.Checkpoints,
+    progress: ProgressReporter,
+    step: Callable[[StepProgress], None],
+) -> TrainingResult:
+    """Train the adapter that is in the model, from where its checkpoint left off."""
+    base, model, training_set = loaded.base, loaded.model, setup.training_set
+    recipe = training_set.recipe
     if setup.begin is not None:
         progress.phase(setup.begin_phase)
         setup.begin(base, model, recipe)
     progress.phase(Phase.TRAINING)
     outcome = loop.train(
         base, model, training_set.epoch, training_set.measured, training_set.selected_by, recipe,
-        progress.step, saved, setup.objective,
+        step, saved, setup.objective,
     )  # fmt: skip
     scores = setup.scores(base, model, recipe) if setup.scores is not None else {}
     return TrainingResult(training_set, outcome, scores)
+
+
+def _together(first: TrainingOutcome, second: TrainingOutcome) -> TrainingOutcome:
+    """The outcome of two stages: the weights are those of the second one."""
+    return replace(
+        second,
+        steps=first.steps + second.steps,
+        best_step=first.steps + second.best_step,
+        train_loss=first.train_loss,  # nats per token; that of preferences has another scale
+        tokens=first.tokens + second.tokens,
+        seconds=first.seconds + second.seconds,
+        stopped_early=first.stopped_early or second.stopped_early,
+    )
 
 
 def _reading(settings: Settings) -> Path:

@@ -25,6 +25,7 @@ class MethodSetup:
     begin: Callable[[Base, Any, Recipe], None] | None = None  # called before the first step
     begin_phase: Phase = Phase.STARTING  # of the run while `begin` works
     scores: Callable[[Base, Any, Recipe], dict[str, Any]] | None = None  # kept with the adapter
+    then: "MethodSetup | None" = None  # a second stage, which starts from the result of this one
 
 
 class SetUpMethod(Protocol):

@@ -11,7 +11,7 @@ import logging
 from data.adapters import registry
 from data.adapters.registry import Adapter
 from data.config.settings import Settings
-from data.runs import report
+from data.runs import methods, report
 from data.runs.phases import Phase
 from data.runs.runs import Run
 from data.search import domain_calibration
@@ -46,9 +46,11 @@ def tune(store: Store, settings: Settings, run: Run, progress: ProgressReporter)
     progress = YieldingProgress(progress, store, settings)
     progress.phase(Phase.LOADING_MODEL)
     pair_search = PairSearch(store, settings.search)
+    because = run.recipe.get(methods.WHY, "")
     job = training.TrainingJob(
-        settings, chosen.inputs, found=chosen.found, search=pair_search, why=chosen.why
-    )
+        settings, chosen.inputs, found=chosen.found, search=pair_search,
+        why=chosen.why + (f" {because}" if because else ""),
+    )  # fmt: skip
     prepared = training.prepare_training(store.db, job)
     loaded = training.load_model(job, prepared)
     checkpoints = chosen.checkpoints or settings.checkpoints_path(run.id)

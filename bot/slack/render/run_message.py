@@ -83,6 +83,8 @@ def shown(about: RunSnapshot) -> list[Block]:
 
 def _how(run: Run) -> str:
     """The data of the run, and what it starts from."""
+    if run.method == "dpo":
+        return "on answers and better ones, starting from the live version"
     if run.learns == "preferences":
         return "on 👍 and 👎, starting from the live version"
     if run.kind == "full":

@@ -31,8 +31,8 @@ def test_the_recipe_names_the_method(recipe: dict[str, Any], learns: Any, expect
 
 
 def test_an_unknown_method_is_refused_with_those_that_exist() -> None:
-    with pytest.raises(Invalid, match="method is 'dpo'; it takes sft or kto"):
-        methods.method_of({"method": "dpo"})
+    with pytest.raises(Invalid, match="method is 'ppo'; it takes sft, kto, dpo,"):
+        methods.method_of({"method": "ppo"})
 
 
 def test_the_flag_preferences_stands_for_kto() -> None:
