@@ -16,8 +16,10 @@ importer stores what may be stored and reports the rest.
 - `importer`: imports a file into a domain, or shows what an import would do
 - `json_files`: JSON Lines, JSON arrays, and objects of several lines
 - `preferences`: preferred, rejected, liked and disliked answers
+- `rating_words`: the words that say whether an answer was liked
 - `reading`: what is known while a file is read
 - `row_marks`: what a row says about itself: split, status, rating, or not to be learned
 - `rows`: turns one row into pairs or rated answers
+- `sources`: exports of other tools
 - `verdicts`: what a row turns out to be
 """

@@ -64,7 +64,14 @@ class ColumnMap:
         self._known: dict[tuple[str, ...], Columns] = {}
         self.unused: Counter[str] = Counter()
         self.scales: Counter[str] = Counter()  # columns of ratings on an unknown scale, with rows
+        self.sources: Counter[str] = Counter()  # records of other tools, by what they are called
+        self.source_notes: dict[str, None] = {}  # sentences about them, each once
         self.used: dict[str, tuple[str, ...]] = {}
+
+    @property
+    def given(self) -> Mapping[str, str]:
+        """Column -> field or `IGNORE`, as the person said."""
+        return self._given
 
     def of(self, names: tuple[str, ...]) -> Columns:
         found = self._known.get(names)
@@ -104,8 +111,9 @@ class ColumnMap:
         return Columns({part: tuple(some) for part, some in by_field.items()}, tuple(unused))
 
     def notes(self) -> list[str]:
-        """Sentences about columns that change what becomes of their rows."""
-        return [
+        """Sentences about sources and columns that change what becomes of their rows."""
+        read = [f"Read as {name}: {count:,}." for name, count in self.sources.items()]
+        return [*read, *self.source_notes] + [
             f"The column {name} has ratings on an unknown scale, so its rows wait for review "
             f"({rows:,}). `--map ignore={name}` leaves the column out."
             for name, rows in self.scales.items()

@@ -9,19 +9,12 @@ from typing import Any
 
 from data.pair_files.column_names import FLAGS
 from data.pair_files.columns import Fields, is_empty
+from data.pair_files.rating_words import DISLIKED, LIKED
 from data.pair_files.verdicts import RowError
 from data.pairs.pairs import SPLITS, Split, Status
 
 YES = frozenset({"true", "yes", "y", "1", "on", "x", "ja", "oui", "si", "sí", "wahr", "vrai"})
 NO = frozenset({"false", "no", "n", "0", "off", "nein", "non", "falsch", "faux"})
-LIKED = frozenset({
-    "good", "like", "liked", "up", "positive", "pos", "helpful", "thumbs_up", "thumbsup",
-    "thumbs up", "👍", "+1", "chosen", "desirable", "accepted", "correct",
-})  # fmt: skip
-DISLIKED = frozenset({
-    "bad", "dislike", "disliked", "down", "negative", "neg", "unhelpful", "thumbs_down",
-    "thumbsdown", "thumbs down", "👎", "-1", "rejected", "undesirable", "incorrect", "wrong",
-})  # fmt: skip
 SPLIT_NAMES: dict[str, Split] = {
     "val": "validation", "valid": "validation", "dev": "validation", "eval": "validation",
     "training": "train",

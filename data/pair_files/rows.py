@@ -13,6 +13,8 @@ from data.pair_files import preferences
 from data.pair_files.chat_messages import NoWeight, draft_of, is_conversation, turns_of
 from data.pair_files.columns import ColumnMap, Columns, Fields, kind_of
 from data.pair_files.row_marks import NONE, RowMarks, read_marks
+from data.pair_files.sources.recognition import source_of
+from data.pair_files.sources.translation import RecordSource
 from data.pair_files.verdicts import BadRow, LeftOut, NumberedRow, RowError, Verdict
 from data.pairs import judged_answers
 from data.pairs.judged_answers import JudgedDraft
@@ -36,9 +38,33 @@ def read_row(
     found: Mapping[str, Any], line: int, columns: ColumnMap, only: str | None = None
 ) -> Iterator[NumberedRow]:
     """The verdicts about a row: usually one, two for a preference. `only` names the one shape that
-    is accepted."""
+    is accepted. A record of another tool is translated first."""
+    source = source_of(found, columns.given) if only is None else None
+    if source is not None:
+        yield from _translated(source, found, line, columns)
+        return
     for verdict in _verdicts(found, line, columns, only):
         yield NumberedRow(line, verdict)
+
+
+def _translated(
+    source: RecordSource, found: Mapping[str, Any], line: int, columns: ColumnMap
+) -> Iterator[NumberedRow]:
+    """The verdicts about a record of another tool."""
+    try:
+        said = source.translate(found, columns.given)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        reason = f"it resembles the {source.name}, but is built differently ({error!r})"
+        yield NumberedRow(line, BadRow(line, reason))
+        return
+    columns.sources[source.name] += 1
+    if said.note:
+        columns.source_notes[said.note] = None
+    if said.left_out:
+        yield NumberedRow(line, LeftOut(line, said.left_out))
+    for row in said.rows:
+        for verdict in _verdicts(row, line, columns, None):
+            yield NumberedRow(line, verdict)
 
 
 def _verdicts(
