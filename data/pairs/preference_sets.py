@@ -44,6 +44,12 @@ FROM feedback f JOIN replies r ON r.id = f.reply_id
 WHERE {TRAINABLE} AND f.kind = 'thumb' AND f.live = 1 AND f.counts = 1
 ORDER BY r.created_at DESC, r.id, f.created_at DESC, f.id DESC
 """
+JUDGES = """
+SELECT j.reply_id, f.person FROM run_judgements j JOIN feedback f ON f.reply_id = j.reply_id
+WHERE j.run_id = ? AND f.live = 1 AND f.counts = 1 AND (
+  (f.kind = 'thumb' AND (f.value > 0.5) = j.liked)
+  OR (f.kind = 'correction' AND f.pair_id = j.pair_id))
+"""
 RECORDED = """
 SELECT EXISTS (SELECT 1 FROM run_judgements WHERE run_id = :run)
     OR EXISTS (SELECT 1 FROM run_judged_answers WHERE run_id = :run)
@@ -128,6 +134,16 @@ def freeze(db: Database, run_id: int, domain: Domain) -> None:
             [(run_id, reply_id, int(liked)) for reply_id, liked in judged(db, domain).items()],
         )
         judged_answers.freeze(db, run_id, domain, MOST)
+
+
+def judges_of_run(db: Database, run_id: int) -> dict[str, tuple[str, ...]]:
+    """Reply -> the verified people whose thumb or correction the run learns from, as far as they
+    are known now. Rated answers from files have none."""
+    found: dict[str, set[str]] = {}
+    for r in rows(db, JUDGES, [run_id]):
+        if identities.is_verified(db, r["person"]):
+            found.setdefault(r["reply_id"], set()).add(r["person"])
+    return {reply_id: tuple(sorted(people)) for reply_id, people in found.items()}
 
 
 def of_run(db: Database, run_id: int, history_turns: int) -> list[RatedReply]:

@@ -7,6 +7,7 @@
 - `examination`: further questions: own pairs, old facts in other ways, suggested, off-topic
 - `gate`: the rules that a new adapter must pass before people can get it
 - `generation`: answers and losses from the trainer's own model
+- `leave_one_out`: the gate's rule that no one person decides a run on judgements
 - `metrics`: metrics of answers: exact match, F1, BLEU, chrF, refusals
 - `right_answers`: whether an answer is right: word for word, or by a rule
 - `reference_outputs`: outputs recorded after training, which every engine must reproduce

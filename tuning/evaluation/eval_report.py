@@ -36,7 +36,7 @@ from typing import Any
 
 from data.config.settings import Settings
 from tuning.data.training_set import TrainingSet
-from tuning.evaluation import gate, metrics, right_answers
+from tuning.evaluation import gate, leave_one_out, metrics, right_answers
 from tuning.evaluation.engine_client import Rendering
 from tuning.evaluation.eval_sets import EvalSets, SetName
 from tuning.evaluation.evaluator import EvalResults, ModelName
@@ -45,6 +45,7 @@ from tuning.evaluation.gate import GateVerdict
 from tuning.evaluation.metrics import GeneratedAnswer, Loss
 from tuning.evaluation.right_answers import Judgement
 from tuning.training import loop
+from tuning.training.method_setup import JudgedMargin
 
 UNSEEN_WORDS: tuple[SetName, ...] = ("golden", "probe")
 EXAMPLES = 8  # off-topic questions that are kept with their answers
@@ -53,9 +54,13 @@ WORST = 16  # answers that are kept because they lost most or are most wrong
 
 
 def gate_verdict(
-    settings: Settings, eval_sets: EvalSets, further: Examination, results: EvalResults
+    settings: Settings,
+    eval_sets: EvalSets,
+    further: Examination,
+    results: EvalResults,
+    judged: Sequence[JudgedMargin] = (),
 ) -> GateVerdict:
-    """Apply the gate to the results."""
+    """Apply the gate to the results. `judged`: how far a run followed people's judgements."""
     who, name = results.baseline
     f1: dict[SetName, tuple[Sequence[float], Sequence[float]]] = {
         part: (_f1(eval_sets, part, found["candidate"]), _f1(eval_sets, part, found[who]))
@@ -70,12 +75,15 @@ def gate_verdict(
         if live
         else 0
     )
-    return gate.evaluate_gate(
+    found = gate.evaluate_gate(
         settings.gate, losses, f1, name, results.parity, live=live, withheld=withheld,
         trained=results.trained_losses, answers=results.candidate_answers,
         known=eval_sets.characters, answered_right=_right(eval_sets, results),
         repeated=_repeated(further, results), old=_old_facts(eval_sets, further, results),
     )  # fmt: skip
+    if not judged:
+        return found
+    return GateVerdict((*found.rules, leave_one_out.rule(judged, chance=settings.gate.chance)))
 
 
 def _right(eval_sets: EvalSets, results: EvalResults) -> tuple[list[float], list[float]]:

@@ -18,6 +18,8 @@ The rules compare the adapter with a *baseline*: the live adapter, or the bare b
   in other words, in conversations, or asked again.
 - search: it should answer golden questions right as often as the nearest approved answer does,
   which needs no adapter. It must, if the settings require it.
+- people: a run on people's judgements must not follow one person at the cost of the others
+  (`leave_one_out.py`).
 - parity: the engines must encode a conversation as the same tokens as the trainer, and find the
   trainer's answers likeliest, token by token, except for near ties.
 
@@ -51,7 +53,7 @@ EXACT_UP_TO = 12  # pairs; with more, signs are flipped at random instead of in 
 SEED = 7
 UNREADABLE_SHARE = 0.05  # of the answers that may be no text
 # rules that do not tell how well it answers
-UNCOMPARED = ("training", "readable", "repeats", "parity")
+UNCOMPARED = ("training", "readable", "repeats", "parity", "people")
 UNKNOWN = "There was nothing to measure it on, so nothing shows that it is good."
 
 Numbers = NDArray[np.float64]

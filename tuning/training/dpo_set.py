@@ -10,7 +10,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from data.config.settings import Settings
-from data.pairs import preference_pairs
+from data.pairs import preference_pairs, preference_sets
 from data.pairs.preference_pairs import PreferencePair
 from data.runs.phases import Phase
 from data.search.search import PairSearch
@@ -21,7 +21,7 @@ from tuning.data.training_set import Fold, TrainingSet
 from tuning.model.base_model import Base
 from tuning.recipe.recipe import Recipe
 from tuning.training.dpo import Dpo, preferred
-from tuning.training.method_setup import MethodSetup
+from tuning.training.method_setup import JudgedMargin, MethodSetup
 from tuning.training.preference_set import AnswerEncoder, held_out_answers, preference_recipe
 
 
@@ -33,6 +33,16 @@ class DpoSet:
     objective: Dpo
     held_out: tuple[Example, ...]  # their chosen answers
     left_out: int  # unusable pairs
+    judges: Mapping[Example, tuple[str, ...]]  # who judged so
+
+    def judged(self, base: Base, model: Any, recipe: Recipe) -> list[JudgedMargin]:
+        """How far training followed each judgement."""
+        every = list(self.objective.rejected)
+        chosen, rejected = self.objective.gains(base, model, every, recipe)
+        return [
+            JudgedMargin(margin, self.judges[one], one in self.held_out)
+            for one, margin in zip(every, (chosen - rejected).tolist(), strict=True)
+        ]
 
     def gains(self, base: Base, model: Any, recipe: Recipe) -> dict[str, Any]:
         """How training changed the probabilities of trained and held-out pairs, for the scores."""
@@ -65,6 +75,7 @@ def set_up_dpo(
         begin=made.objective.prepare,
         begin_phase=Phase.SCORING_RATED_ANSWERS,
         scores=lambda base, model, recipe: {"preferences": made.gains(base, model, recipe)},
+        judged=made.judged,
     )
 
 
@@ -97,12 +108,10 @@ def prepare_dpo_set(
         )
     objective = Dpo({one: other for one, (other, _) in usable.items()}, recipe.preference_beta)
     training_set = encoder.training_set(trained, search, after)
-    return DpoSet(
-        training_set,
-        objective,
-        tuple(one for one in usable if one in held_out),
-        len(given) - len(usable),
-    )
+    known = preference_sets.judges_of_run(db, inputs.run.id)
+    judges = {one: known.get(p.rejected.reply_id, ()) for one, (_, p) in usable.items()}
+    apart_in_order = tuple(one for one in usable if one in held_out)
+    return DpoSet(training_set, objective, apart_in_order, len(given) - len(usable), judges)
 
 
 def _examples(encoder: AnswerEncoder, pair: PreferencePair) -> tuple[Example, Example] | None:

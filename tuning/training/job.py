@@ -26,7 +26,7 @@ from tuning.progress import ProgressReporter, StepProgress
 from tuning.recipe.recipe import Recipe
 from tuning.training import checkpoint, loop, methods, rate_finder
 from tuning.training.loop import TrainingOutcome
-from tuning.training.method_setup import MethodSetup
+from tuning.training.method_setup import JudgedMargin, MethodSetup
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +67,7 @@ class TrainingResult:
     training_set: TrainingSet  # with the recipe as it was used
     outcome: TrainingOutcome
     scores: dict[str, Any]  # what the tuning method measured
+    judged: list[JudgedMargin] = field(default_factory=list)  # of a run on judgements of answers
 
 
 def prepare_training(db: Database, job: TrainingJob) -> PreparedTraining:
@@ -136,6 +137,7 @@ def train_adapter(
         first.training_set,
         _together(first.outcome, second.outcome),
         first.scores | second.scores,
+        second.judged,
     )
 
 
@@ -158,7 +160,8 @@ def _stage(
         step, saved, setup.objective,
     )  # fmt: skip
     scores = setup.scores(base, model, recipe) if setup.scores is not None else {}
-    return TrainingResult(training_set, outcome, scores)
+    judged = setup.judged(base, model, recipe) if setup.judged is not None else []
+    return TrainingResult(training_set, outcome, scores, judged)
 
 
 def _together(first: TrainingOutcome, second: TrainingOutcome) -> TrainingOutcome:

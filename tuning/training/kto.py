@@ -78,19 +78,36 @@ class Kto:
         self, base: Base, model: Any, some: Mapping[Example, bool], recipe: Recipe
     ) -> Reward:
         """How the adapter in `model` rates answers that `prepare` has seen."""
-        was_training = model.training
-        model.eval()
+        moved, kl = self._moved(base, model, list(some), recipe)
         order = list(some)
-        moved = self.beta * (
-            log_probabilities(base, model, order, recipe) - self._reference_of(order, base)
-        )
-        kl = self.beta * self._kl_estimate(base, model, order, recipe)
-        model.train(was_training)
         wanted = torch.tensor([some[one] for one in order], device=moved.device)
         right = torch.where(wanted, moved > kl, moved < kl)
         return Reward(
             len(order), _mean(moved[wanted]), _mean(moved[~wanted]), float(right.float().mean())
         )
+
+    @torch.no_grad()
+    def margins(
+        self, base: Base, model: Any, some: Mapping[Example, bool], recipe: Recipe
+    ) -> list[float]:
+        """How far each answer moved in the direction of its rating, relative to z0, in nats times
+        beta."""
+        moved, kl = self._moved(base, model, list(some), recipe)
+        liked = torch.tensor(list(some.values()), device=moved.device)
+        return torch.where(liked, moved - kl, kl - moved).tolist()
+
+    def _moved(
+        self, base: Base, model: Any, order: Sequence[Example], recipe: Recipe
+    ) -> tuple[Tensor, float]:
+        """How much likelier training made each answer, and z0, in nats times beta."""
+        was_training = model.training
+        model.eval()
+        moved = self.beta * (
+            log_probabilities(base, model, order, recipe) - self._reference_of(order, base)
+        )
+        kl = self.beta * self._kl_estimate(base, model, order, recipe)
+        model.train(was_training)
+        return moved, kl
 
     def _losses(self, now: Tensor, rows: Sequence[Example], kl: float) -> Tensor:
         """One loss for each row."""

@@ -17,6 +17,15 @@ from tuning.training.loop import Objective
 
 
 @dataclass(frozen=True)
+class JudgedMargin:
+    """How far training followed one judgement of an answer."""
+
+    margin: float  # in nats times beta; above 0: in the direction of the judgement
+    people: tuple[str, ...]  # who judged so; () for a file's
+    held_out: bool
+
+
+@dataclass(frozen=True)
 class MethodSetup:
     """A training set, and how a method learns from it."""
 
@@ -25,6 +34,7 @@ class MethodSetup:
     begin: Callable[[Base, Any, Recipe], None] | None = None  # called before the first step
     begin_phase: Phase = Phase.STARTING  # of the run while `begin` works
     scores: Callable[[Base, Any, Recipe], dict[str, Any]] | None = None  # kept with the adapter
+    judged: Callable[[Base, Any, Recipe], list[JudgedMargin]] | None = None  # after training
     then: "MethodSetup | None" = None  # a second stage, which starts from the result of this one
 
 

@@ -36,7 +36,7 @@ from tuning.model.chat_template import stop_ids
 from tuning.recipe import search_space
 from tuning.recipe.recipe import TINY_BASE, Recipe, asked_for, precision_reason
 from tuning.training.kto import Kto
-from tuning.training.method_setup import MethodSetup
+from tuning.training.method_setup import JudgedMargin, MethodSetup
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +57,16 @@ class PreferenceSet:
     objective: Kto
     held_out: dict[Example, bool]  # liked or not
     left_out: int  # unusable answers
+    judges: Mapping[Example, tuple[str, ...]]  # who rated so
+
+    def judged(self, base: Base, model: Any, recipe: Recipe) -> list[JudgedMargin]:
+        """How far training followed each rating."""
+        every = dict(self.objective.liked)
+        margins = self.objective.margins(base, model, every, recipe)
+        return [
+            JudgedMargin(margin, self.judges[one], one in self.held_out)
+            for one, margin in zip(every, margins, strict=True)
+        ]
 
     def rewards(self, base: Base, model: Any, recipe: Recipe) -> dict[str, Any]:
         """How training changed the probability of trained and held-out answers, for the scores."""
@@ -87,6 +97,7 @@ def set_up_kto(
         begin=rated.objective.prepare,
         begin_phase=Phase.SCORING_RATED_ANSWERS,
         scores=lambda base, model, recipe: {"thumbs": rated.rewards(base, model, recipe)},
+        judged=rated.judged,
     )
 
 
@@ -119,7 +130,9 @@ def prepare_preference_set(
         )
     training_set = encoder.training_set(list(trained), search, after)
     objective = Kto({**trained, **held_out}, recipe.preference_beta, recipe.seed)
-    return PreferenceSet(training_set, objective, held_out, len(given) - len(usable))
+    known = preference_sets.judges_of_run(db, run.id)
+    judges = {one: known.get(rated.reply_id, ()) for one, rated in usable.items()}
+    return PreferenceSet(training_set, objective, held_out, len(given) - len(usable), judges)
 
 
 class AnswerEncoder:

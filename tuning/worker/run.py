@@ -89,7 +89,7 @@ def tune(store: Store, settings: Settings, run: Run, progress: ProgressReporter)
         store, settings, base, model, questions, live, recipe.micro_tokens, progress, further
     )
     results = evaluator.evaluate(adapter)
-    verdict = eval_report.gate_verdict(settings, questions, further, results)
+    verdict = eval_report.gate_verdict(settings, questions, further, results, trained.judged)
     scores = eval_report.scores(
         questions, further, results, verdict, trained.outcome, trained.training_set, trained.scores
     )

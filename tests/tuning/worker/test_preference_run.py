@@ -135,7 +135,8 @@ def test_a_dpo_run_produces_a_candidate(
     assert made.recipe["method"] == "dpo"
     assert "5 answers with a better one: DPO from helpdesk@1" in made.recipe["why"]
     assert made.scores["preferences"]["trained"]["right"] > 0.5
-    assert made.scores["gate"]["rules"]
+    (people,) = [rule for rule in made.scores["gate"]["rules"] if rule["name"] == "people"]
+    assert people["sentence"].startswith("All judgements are one person's")
 
 
 def test_a_kto_run_produces_a_candidate_that_has_learned_no_new_pair(
