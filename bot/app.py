@@ -55,6 +55,7 @@ from bot.api.middleware import RequestMiddleware
 from bot.api.rate_bounds import RateBounds
 from bot.api.responses import Responses
 from bot.api.text_completions import TextCompletions
+from bot.console.background_backup import BackgroundBackup
 from bot.experiments.decider import deciding
 from bot.experiments.rollout import rolling_out
 from bot.runtime import erasure_loop, recalibration_loop
@@ -109,6 +110,7 @@ def create_app(settings: Settings, store: Store, engine: EngineClient | None = N
     app.state.service = service
     app.state.metrics = metrics
     app.state.rate_bounds = RateBounds.of(store, settings.bot)
+    app.state.background_backup = BackgroundBackup()
     app.state.embedding_queue = EmbeddingQueue()
     app.state.quality_queue = quality.queue()
     app.add_middleware(RequestMiddleware, bot=settings.bot)

@@ -28,6 +28,7 @@ transaction. This package imports nothing else of the project.
 - `monitoring`: alerts
 - `free_memory`: how much memory of the machine is free, and whether it ran out
 - `engine_http`: plain HTTP requests to an engine or another service
+- `backups`: a snapshot of the store and every adapter in one file
 - `home_lock`: one `up` and one `serve` for each home folder
 - `private_files`: keeps the home folder from the other users of the machine
 - `processes`: child processes that do not outlive their parent

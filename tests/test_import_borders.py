@@ -36,6 +36,7 @@ MAY_IMPORT: dict[str, str] = {
     "data.conversations": "data.store data.visible_text",
     "data.adapters": "data.domains data.lora_limits data.store",
     "data.wheels": "data.store",
+    "data.backups": "data.adapters data.config data.store",
     "data.whole_folders": "data.store",
     "data.bases": "data.adapters data.config data.search data.store data.wheels",
     "data.pairs": "data.conversations data.domains data.people data.store data.visible_text",

@@ -15,11 +15,14 @@ from data.store.clock import iso
     show_default=True,
     help="Show at most this many entries.",
 )
+@click.option("--actor", default="", metavar="TEXT", help="Only of people whose id contains this.")
+@click.option("--action", default="", metavar="TEXT", help="Only actions that contain this.")
+@click.option("--subject", default="", metavar="TEXT", help="Only about what contains this.")
 @json_option
 @pass_app
-def audit(app: App, limit: int, as_json: bool) -> None:
+def audit(app: App, limit: int, actor: str, action: str, subject: str, as_json: bool) -> None:
     """Show who did what, and when."""
-    found = store.recent(app.store.db, limit)
+    found = store.recent(app.store.db, limit, actor=actor, action=action, subject=subject)
     if as_json:
         return print_json(found)
     lines = [

@@ -5,6 +5,7 @@ The console is rendered on the server. A page of it is a module in `pages` and a
 Slack call.
 
 - `access`: who is signed in to the console, and whether a form comes from its own pages
+- `background_backup`: a backup that is written while people go on
 - `files`: the pages' static files, read once and served from memory, and the shared ones
 - `navigation`: the entries of the console's navigation
 - `pair_filter`: the filter of a list of pairs, in addresses and forms

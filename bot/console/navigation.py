@@ -22,6 +22,10 @@ ENTRIES = (
     PageEntry("Tune", "/console/domains/{domain}/tune", "reviewer"),
     PageEntry("Versions", "/console/domains/{domain}/versions", "reviewer"),
     PageEntry("Comparisons", "/console/domains/{domain}/comparisons", "reviewer"),
+    PageEntry("Triggers", "/console/domains/{domain}/triggers", "reviewer"),
     PageEntry("New domain", "/console/start", "admin"),
     PageEntry("People", "/console/people", "admin"),
+    PageEntry("API keys", "/console/keys", "admin"),
+    PageEntry("System", "/console/system", "admin"),
+    PageEntry("Audit log", "/console/audit", "admin"),
 )

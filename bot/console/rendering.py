@@ -110,6 +110,8 @@ async def page(
         "said": said,
         "problem": None,
     }
+    hidden = (given.keys() & values.keys()) - {"problem"}
+    assert not hidden, f"{template} would hide what the layout needs: {hidden}"
     html = templates.get_template(template).render(given | values)
     response = HTMLResponse(html, status, headers)
     if said is not None:

@@ -66,6 +66,14 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def size(number: int) -> str:
+    """`1.2 GB`."""
+    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if number >= unit:
+            return f"{number / unit:.1f} {name}"
+    return count(number, "byte")
+
+
 def percent(share: float) -> str:
     """`87%`."""
     return f"{share:.0%}"
@@ -90,6 +98,7 @@ FILTERS = {
     "span": span,
     "count": count,
     "percent": percent,
+    "size": size,
     "person": person,
     "sentence_case": sentence_case,
 }

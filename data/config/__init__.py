@@ -5,4 +5,5 @@
 - `messages`: error messages for settings
 - `sections`: the sections of the settings file, one module each
 - `settings`: the settings, from `understudy.toml` and the environment, checked at start
+- `settings_overview`: all settings as they are, each with what set it
 """

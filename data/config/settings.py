@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from data.config import environment, messages
 from data.config.sections.answers import AnswersSettings
@@ -68,6 +68,12 @@ class Settings(Section):
     search: SearchSettings = SearchSettings()
     answers: AnswersSettings = AnswersSettings()
     slack: SlackSettings = SlackSettings()
+    _sources: dict[str, str] = PrivateAttr(default_factory=dict)  # `bot.port` -> what set it
+
+    @property
+    def sources(self) -> Mapping[str, str]:
+        """What set each setting that has not its default: `bot.port` -> a variable, or the file."""
+        return self._sources
 
     @model_validator(mode="after")
     def _know_added_bases(self) -> Self:
@@ -146,6 +152,11 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
             raise Invalid(f"{file} is not valid TOML: it is not text in UTF-8.") from error
         except tomllib.TOMLDecodeError as error:
             raise Invalid(f"{file} is not valid TOML: {error}.") from error
+    in_file = {
+        name if key is None else f"{name}.{key}": str(file)
+        for name, table in values.items()
+        for key in (table if isinstance(table, dict) else (None,))
+    }
     origin = environment.apply(values, environ, SECTIONS)
     try:
         settings = Settings.model_validate(values)
@@ -162,7 +173,9 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
         if (encoder := place / search.encoder).is_dir():
             search = search.model_copy(update={"encoder": str(encoder.resolve())})
             break
-    return settings.model_copy(update={"home": home, "base": base, "search": search})
+    found = settings.model_copy(update={"home": home, "base": base, "search": search})
+    found._sources = in_file | origin
+    return found
 
 
 def check_name(home: Path) -> None:

@@ -32,12 +32,26 @@ def record(db: Database, actor: str, action: str, subject: str, **detail: Any) -
     )
 
 
-def recent(db: Database, limit: int = 50) -> list[Entry]:
-    """The newest entries first."""
+def recent(
+    db: Database,
+    limit: int = 50,
+    *,
+    actor: str = "",
+    action: str = "",
+    subject: str = "",
+    before: int | None = None,
+) -> list[Entry]:
+    """The newest entries first. `actor`, `action` and `subject`: only those that contain this text;
+    `before`: only older ones (microseconds since the epoch)."""
+    filters = {"actor": actor, "action": action, "subject": subject}
+    used = {name: text for name, text in filters.items() if text}
+    where = [f"instr(lower({name}), lower(:{name})) > 0" for name in used]
+    where += ["at < :before"] if before is not None else []
     found = rows(
         db,
-        "SELECT at, actor, action, subject, detail FROM audit ORDER BY id DESC LIMIT ?",
-        [limit],
+        "SELECT at, actor, action, subject, detail FROM audit "
+        f"{'WHERE ' if where else ''}{' AND '.join(where)} ORDER BY id DESC LIMIT :limit",
+        {**used, "before": before, "limit": limit},
     )
     return [Entry(**{**r, "detail": orjson.loads(r["detail"])}) for r in found]
 

@@ -2,6 +2,7 @@
 
 - `account`: the signed-in person's sessions, and signing out
 - `comparisons`: starting comparisons, how they stand, and what can be done about them
+- `keys`: API keys
 - `nothing`: addresses where there is no page
 - `overview`: the state of every domain, and what needs somebody's attention
 - `pairs`: the pairs of a domain: search, filters, decisions on many, one pair, facts
@@ -12,6 +13,8 @@
 - `sign_in`: signing in with a link
 - `start`: a first domain, from a file or from the example
 - `static`: the scripts and styles
+- `system`: engines, queue, disk, alerts, settings, backups, audit log
+- `triggers`: when a domain retrains by itself
 - `unanswered`: the questions that the bot declined
 - `versions`: the versions of a domain: examinations, promote, roll back, retire, accept, compare
 """
@@ -19,6 +22,7 @@
 from bot.console.pages import (
     account,
     comparisons,
+    keys,
     nothing,
     overview,
     pairs,
@@ -29,6 +33,8 @@ from bot.console.pages import (
     sign_in,
     start,
     static,
+    system,
+    triggers,
     unanswered,
     versions,
 )
@@ -49,6 +55,9 @@ for part in (
     versions,
     comparisons,
     side_by_side,
+    triggers,
+    keys,
+    system,
     nothing,  # last
 ):
     router.include_router(part.router)

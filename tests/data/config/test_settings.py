@@ -362,3 +362,21 @@ def test_the_error_names_a_file_that_is_not_toml(tmp_path: Path, content: bytes)
     file = tmp_path / config_settings.FILE_NAME
     file.write_bytes(content)
     assert f"{file} is not valid TOML" in problem(file)
+
+
+def test_the_overview_says_what_set_each_setting_and_no_secret(tmp_path: Path) -> None:
+    from data.config.settings_overview import overview
+
+    file = write(tmp_path, bot={"port": 9000}, serving={"url": ["http://me:pass@engine:8000"]})
+    settings = load(file, UNDERSTUDY_SLACK_SIGNING_SECRET="hush", UNDERSTUDY_BOT_MAX_TOKENS="200")
+
+    found = {(s.section, s.name): (s.value, s.source) for s in overview(settings)}
+
+    assert found[("bot", "port")] == ("9000", str(file))
+    assert found[("bot", "max_tokens")] == ("200", "UNDERSTUDY_BOT_MAX_TOKENS")
+    assert found[("bot", "history_turns")][1] == "default"
+    assert found[("slack", "signing_secret")] == ("set", "UNDERSTUDY_SLACK_SIGNING_SECRET")
+    assert found[("serving", "url")] == ("http://engine:8000", str(file))
+    assert found[("", "home")] == (str(tmp_path), "default")
+    assert "hush" not in str(found)
+    assert load(file) == load(file)
