@@ -71,11 +71,11 @@ def import_(
     preview: bool,
     as_json: bool,
 ) -> None:
-    """Import pairs from FILE: JSON, JSON Lines, chat messages, preference data, or a CSV table.
+    """Import pairs from FILE: JSON, chat messages, preference data, CSV, Excel, Parquet, or a zip.
 
-    Columns are recognised by their names, in several languages. Valid rows are imported; the
-    others are reported with their line numbers, and columns that are not used are named. Importing
-    a file again adds nothing.
+    The format is recognised by the content (docs/importing.md), and columns by their names, in
+    several languages. Valid rows are imported; the others are reported with their line numbers, and
+    columns that are not used are named. Importing a file again adds nothing.
     """
     from data.pair_files import columns, importer
 

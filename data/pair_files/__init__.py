@@ -4,17 +4,20 @@ A file is read as rows: JSON objects, or rows of a table. The columns of a row a
 their names, the row becomes a verdict (a pair, a rated answer, left out, or wrong), and the
 importer stores what may be stored and reports the rest.
 
+- `archives`: gzip files and zip archives, within bounds
 - `chat_messages`: conversations: OpenAI's chat messages and ShareGPT's
 - `column_names`: the names that files use for the parts of a pair, in several languages
 - `columns`: which part of a pair each column is, and which columns are not used
 - `conflicting_answers`: finds rows whose question has another answer already
 - `csv_files`: tables as CSV
-- `encodings`: compressed files, and files that are not UTF-8
-- `files`: opens, recognises, reads and writes files
+- `encodings`: files that are not UTF-8
+- `files`: reads and writes files
 - `formats`: the file formats, one entry each
 - `html_text`: HTML as plain text
 - `importer`: imports a file into a domain, or shows what an import would do
 - `json_files`: JSON Lines, JSON arrays, and objects of several lines
+- `open_rows`: opens a file, recognises it, and gives its rows
+- `parquet_files`: Parquet files, with pyarrow
 - `preferences`: preferred, rejected, liked and disliked answers
 - `rating_words`: the words that say whether an answer was liked
 - `reading`: what is known while a file is read
@@ -22,4 +25,6 @@ importer stores what may be stored and reports the rest.
 - `rows`: turns one row into pairs or rated answers
 - `sources`: exports of other tools
 - `verdicts`: what a row turns out to be
+- `xlsx_files`: Excel workbooks
+- `xml_events`: XML piece by piece, without entities
 """

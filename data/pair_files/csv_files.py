@@ -47,7 +47,7 @@ def read_csv(lines: Lines, reading: Reading) -> Iterator[NumberedRow]:
         pass
     if number > 1 + start.startswith(("sep=", '"sep=')):
         reading.notes.append(f"Line {number} names the columns; the lines before it are left out.")
-    columns = _distinct(columns, reading)
+    columns = distinct(columns, reading)
     yield from _rows(lines, columns, delimiter, reading)
 
 
@@ -64,7 +64,7 @@ def _rows(
                     if len(cells) != len(columns) and lines.number > begins:
                         yield _swallowed(lines, begins, len(cells), len(columns))
                         break
-                    yield from _cells(cells, columns, begins, reading.columns)
+                    yield from read_cells(cells, columns, begins, reading.columns)
                 lines.mark()
                 begins = lines.number + 1
             else:
@@ -96,7 +96,7 @@ def _swallowed(lines: Lines, begins: int, fields: int = 0, expected: int = 0) ->
     return NumberedRow(begins, BadRow(begins, reason))
 
 
-def _cells(
+def read_cells(
     cells: list[str], columns: list[str], begins: int, known: ColumnMap
 ) -> Iterator[NumberedRow]:
     try:
@@ -177,7 +177,7 @@ def _columns_of(start: str) -> str:
     return f"{wanted}."
 
 
-def _distinct(columns: list[str], reading: Reading) -> list[str]:
+def distinct(columns: list[str], reading: Reading) -> list[str]:
     """The columns with names that differ. Raises Invalid if a part of a pair has two columns of one
     name."""
     found: list[str] = []

@@ -1,4 +1,4 @@
-"""Files that are compressed, or that are not UTF-8: read as UTF-8 all the same.
+"""Files that are not UTF-8: read as UTF-8 all the same.
 
 UTF-16 and UTF-32 are recognised by their byte order mark. A file that is not valid UTF-8, whose
 bytes beyond ASCII are mostly no UTF-8, is in an older encoding, which charset-normalizer guesses;
@@ -20,7 +20,6 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-GZIP = b"\x1f\x8b"
 OLDER = (
     "cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "shift_jis", "gb18030",
     "big5", "euc_kr",
@@ -30,9 +29,7 @@ SAMPLE = 32 * 1024  # bytes of lines beyond ASCII that an encoding is guessed fr
 
 
 def as_utf8(file: IO[bytes], reading: Reading) -> IO[bytes]:
-    """The file, uncompressed and as UTF-8, from its beginning. Raises Invalid if it is damaged."""
-    if _start(file, 2) == GZIP:
-        file = gzip.GzipFile(fileobj=file)  # type: ignore[assignment] # it reads bytes
+    """The file as UTF-8, from its beginning. Raises Invalid if it is damaged."""
     try:
         start = _start(file, 4)
         encoding = next((name for mark, name in MARKS if start.startswith(mark)), "")

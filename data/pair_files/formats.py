@@ -4,12 +4,15 @@
 """
 
 from pathlib import Path
+from typing import IO
 
 from data.pair_files.columns import ColumnMap
 from data.pair_files.csv_files import CSV, has_header
 from data.pair_files.json_files import is_document, json_lines, read_document
+from data.pair_files.parquet_files import PARQUET
 from data.pair_files.reading import PairFormat
 from data.pair_files.rows import fields_of, messages_of
+from data.pair_files.xlsx_files import XLSX
 
 AUTO = "auto"  # in place of a name in `FORMATS`: the format that the file has
 MIXED_JSON = json_lines(None, fields_of)  # rows may differ in shape
@@ -18,6 +21,8 @@ FORMATS: dict[str, PairFormat] = {
     "chat": json_lines("chat", messages_of),
     "json": PairFormat(starts=is_document, read=read_document),
     "csv": CSV,
+    "xlsx": XLSX,
+    "parquet": PARQUET,
 }
 WRITTEN = tuple(name for name, found in FORMATS.items() if found.write)
 
@@ -30,6 +35,11 @@ def detect(start: bytes, columns: ColumnMap) -> PairFormat | None:
         if name != "csv" and found.starts(start):
             return found
     return CSV if has_header(start, columns) else None
+
+
+def detect_packed(file: IO[bytes]) -> PairFormat | None:
+    """The format of a file that is no text, or None."""
+    return next((found for found in FORMATS.values() if found.packed and found.packed(file)), None)
 
 
 def by_name(path: Path) -> PairFormat:

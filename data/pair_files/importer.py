@@ -18,10 +18,9 @@ from data.domains import Domain
 from data.pair_files import conflicting_answers
 from data.pair_files.columns import ColumnMap, UnusedColumn
 from data.pair_files.conflicting_answers import ConflictingAnswer
-from data.pair_files.encodings import as_utf8
-from data.pair_files.files import numbered_rows, open_file
 from data.pair_files.formats import AUTO
-from data.pair_files.reading import Lines, Reading
+from data.pair_files.open_rows import open_rows
+from data.pair_files.reading import Reading
 from data.pair_files.verdicts import BadRow, LeftOut, NumberedRow
 from data.pairs import imports, judged_answers, pairs
 from data.pairs.contamination import Guard, Leak
@@ -149,9 +148,7 @@ def import_file(
     import again adds the rest."""
     tally = _Tally()
     reading = Reading(path, ColumnMap(columns))
-    with open_file(path) as file, as_utf8(file, reading) as text:
-        lines = Lines(text)
-        numbered = numbered_rows(lines, reading, format)
+    with open_rows(reading, format) as numbered:
         guard = Guard(store.db, domain)
         while chunk := list(itertools.islice(numbered, TOGETHER)):
             if stop():
@@ -165,7 +162,7 @@ def import_file(
                     imports.drop(db, tally.batch)
                     tally.batch = None
             if progress is not None:
-                progress(lines.read, tally.report(reading, complete=False))
+                progress(numbered.position, tally.report(reading, complete=False))
     if tally.only_train and tally.marked:
         _may_be_held_out(store, tally.marked)
         reading.notes.append(
@@ -189,9 +186,7 @@ def preview_file(
     tally, seen = _Tally(), set[str]()
     db = store.db
     reading = Reading(path, ColumnMap(columns))
-    with open_file(path) as file, as_utf8(file, reading) as text:
-        lines = Lines(text)
-        numbered = numbered_rows(lines, reading, format)
+    with open_rows(reading, format) as numbered:
         guard = Guard(db, domain)
         while chunk := list(itertools.islice(numbered, TOGETHER)):
             drafts = [row.found for row in chunk if isinstance(row.found, Draft)]

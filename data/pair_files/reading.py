@@ -8,6 +8,7 @@ from typing import IO
 from data.pair_files.columns import ColumnMap
 from data.pair_files.verdicts import NumberedRow, RowError
 from data.pairs.pairs import Draft
+from data.store.errors import Invalid
 
 BOM = b"\xef\xbb\xbf"
 MAX_LINE = 4 * 1024 * 1024  # bytes; far longer than a pair, but it bounds files without line ends
@@ -81,11 +82,21 @@ class Lines:
         return line.removeprefix(BOM) if self.read == len(line) else line
 
 
+class Unrecognised(Invalid):
+    """The file has no format that is read."""
+
+
+def no_text(start: bytes) -> bool:
+    """`PairFormat.starts` of formats that are no text."""
+    return False
+
+
 @dataclass(frozen=True)
 class PairFormat:
     """How files of a format are recognised, read row by row, and written."""
 
-    starts: Callable[[bytes], bool]  # whether a file that begins with these bytes has the format
+    starts: Callable[[bytes], bool]  # whether a text that begins with these bytes has the format
     read: Callable[[Lines, Reading], Iterator[NumberedRow]]  # raises Invalid for the whole file
     write: Callable[[IO[str], Iterable[Draft]], int] | None = None  # returns the number of pairs
     suffixes: tuple[str, ...] = ()  # of the files that are written in it when none is named
+    packed: Callable[[IO[bytes]], bool] | None = None  # whether a file that is no text has it

@@ -6,9 +6,8 @@ from typing import Any
 
 from data.pair_files import columns, files
 from data.pair_files.columns import ColumnMap
-from data.pair_files.encodings import as_utf8
-from data.pair_files.files import numbered_rows, open_file
-from data.pair_files.reading import Lines, Reading
+from data.pair_files.open_rows import open_rows
+from data.pair_files.reading import Reading
 from data.pair_files.verdicts import Verdict
 
 
@@ -22,5 +21,5 @@ def read_records(folder: Path, *records: Any, **options: Any) -> list[Verdict]:
 def read_with(file: Path, mapping: str = "") -> tuple[list[Verdict], Reading]:
     """The verdicts about a file, and what there is to report."""
     reading = Reading(file, ColumnMap(columns.parse([mapping])))
-    with open_file(file) as opened, as_utf8(opened, reading) as text:
-        return [row.found for row in numbered_rows(Lines(text), reading)], reading
+    with open_rows(reading) as rows:
+        return [row.found for row in rows], reading

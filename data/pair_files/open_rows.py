@@ -1,0 +1,182 @@
+"""Opens a file, recognises its format by its content, and gives its rows.
+
+A gzip file is read as what it holds, and a zip archive as all of its files, one after the other; an
+archive may hold one more (as Notion's exports do). What no format recognises is left out and named
+in the report.
+"""
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from data.pair_files import archives
+from data.pair_files.csv_files import misspelt_columns
+from data.pair_files.encodings import as_utf8
+from data.pair_files.formats import AUTO, FORMATS, detect, detect_packed
+from data.pair_files.reading import BOM, Lines, Reading, Unrecognised
+from data.pair_files.verdicts import BadRow, NumberedRow
+from data.store.errors import Invalid, NotFound
+
+BEGINNING = 64 * 1024  # bytes that a file is recognised by
+DEEPEST = 2  # archives in one another
+NAMED = 8  # files that a note lists
+
+
+class OpenRows:
+    """The rows of an open file, in order.
+
+    Iterating raises Invalid if the file as a whole cannot be read: it is damaged, has another
+    format, or no usable header."""
+
+    def __init__(self, file: IO[bytes], reading: Reading, format: str) -> None:
+        self._file = file
+        self._lines: Lines | None = None  # of a file that is not packed
+        self._rows = self._of(file, reading, format)
+
+    def __iter__(self) -> Iterator[NumberedRow]:
+        return self._rows
+
+    @property
+    def position(self) -> int:
+        """How many bytes of the file have been read, about."""
+        return self._lines.read if self._lines is not None else self._file.tell()
+
+    def _of(
+        self, file: IO[bytes], reading: Reading, format: str, depth: int = 0
+    ) -> Iterator[NumberedRow]:
+        start = _start(file)
+        if start.startswith(archives.GZIP):
+            unpacked = archives.gunzipped(file, reading.path)
+            with as_utf8(unpacked, reading) as text:
+                if not _start(text).startswith((*archives.ZIP, b"PAR1")):
+                    yield from numbered_rows(Lines(text), reading, format)
+                    return
+                with tempfile.TemporaryFile() as whole:
+                    shutil.copyfileobj(text, whole)
+                    whole.seek(0)
+                    yield from self._of(whole, reading, format, depth)
+            return
+        packed = detect_packed(file)
+        if packed is None and archives.is_zip(file):
+            yield from self._members(file, reading, format, depth)
+        elif packed is not None:
+            if format != AUTO and FORMATS[format].packed is None:
+                raise Invalid(f"{reading.path} is no text, so it is not in the format {format}.")
+            yield from packed.read(Lines(file), reading)
+        else:
+            with as_utf8(file, reading) as text:
+                lines = Lines(text)
+                if depth == 0:
+                    self._lines = lines
+                yield from numbered_rows(lines, reading, format)
+
+    def _members(
+        self, file: IO[bytes], reading: Reading, format: str, depth: int
+    ) -> Iterator[NumberedRow]:
+        if depth == DEEPEST:
+            raise Invalid(f"{reading.path} is an archive in archives. Unpack it first.")
+        read: list[str] = []
+        left_out: list[Invalid] = []
+        names: list[str] = []
+        with archives.open_zip(file, reading.path) as archive:
+            for name in archives.member_names(archive):
+                inner = Reading(reading.path / name, reading.columns, reading.notes)
+                count = 0
+                try:
+                    with archives.member(archive, name, reading.path) as unpacked:
+                        for row in self._of(unpacked, inner, format, depth + 1):
+                            count += 1
+                            yield row._replace(member="/".join(filter(None, (name, row.member))))
+                except Unrecognised as error:
+                    left_out.append(error)
+                    names.append(name)
+                except Invalid as error:
+                    count += 1
+                    yield NumberedRow(0, BadRow(0, str(error)), name)
+                if count:
+                    read.append(f"{name} ({count:,} {'row' if count == 1 else 'rows'})")
+        if left_out and not read:
+            raise Unrecognised(f"{reading.path} holds no file of pairs. {left_out[0]}")
+        if len(read) > 1 or left_out:
+            reading.notes.append(f"Files of {reading.path.name} that were read: {_named(read)}.")
+        if names:
+            reading.notes.append(
+                f"Files of {reading.path.name} that hold no pairs and were left out: "
+                f"{_named(names)}."
+            )
+
+
+@contextlib.contextmanager
+def open_rows(reading: Reading, format: str = AUTO) -> Iterator[OpenRows]:
+    """The rows of the file `reading.path`. Raises NotFound, and Invalid if it cannot be opened."""
+    with open_file(reading.path) as file:
+        yield OpenRows(file, reading, format)
+
+
+def numbered_rows(lines: Lines, reading: Reading, format: str = AUTO) -> Iterator[NumberedRow]:
+    """Each row of a text with the number of its first line. Checks the beginning of the file first.
+    Raises Invalid as `OpenRows` does."""
+    start = _beginning(lines, reading.path)
+    if format != AUTO:
+        return FORMATS[format].read(lines, reading)
+    found = detect(start, reading.columns)
+    if found is None:
+        text = start.decode("utf-8", "replace")
+        if misspelt := misspelt_columns(text, reading.columns):
+            named = ",".join(f"{known}={column}" for column, known in misspelt.items())
+            raise Unrecognised(
+                f"{reading.path} cannot be read as it is: {_begins(start)} "
+                f"Did you mean `--map {named}`?"
+            )
+        raise Unrecognised(
+            f"{reading.path} is neither JSON nor a table: {_begins(start)} "
+            "`--map question=COLUMN,answer=COLUMN` names the columns of a table."
+        )
+    return found.read(lines, reading)
+
+
+def open_file(path: Path) -> IO[bytes]:
+    """The file; a pipe, which can be read only once, as a temporary file. Raises NotFound, and
+    Invalid if it cannot be read."""
+    try:
+        file = path.open("rb")
+        if file.seekable():
+            return file
+        with file:
+            whole = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+            shutil.copyfileobj(file, whole)
+        whole.seek(0)
+        return whole
+    except FileNotFoundError:
+        raise NotFound(f"There is no file {path}.") from None
+    except OSError as error:
+        raise Invalid(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _start(file: IO[bytes]) -> bytes:
+    start = file.read(4)
+    file.seek(0)
+    return start
+
+
+def _beginning(lines: Lines, path: Path) -> bytes:
+    """The first bytes of the file, without consuming them. Raises Invalid if they cannot be
+    text."""
+    start = lines.peek(BEGINNING)
+    if b"\x00" in start:
+        raise Unrecognised(f"{path} is not a text file. Save it as UTF-8 text and import it again.")
+    return start.removeprefix(BOM).lstrip()
+
+
+def _begins(start: bytes) -> str:
+    first = start.partition(b"\n")[0].decode("utf-8", "replace").strip()
+    shown = first if len(first) <= 80 else first[:79] + "…"
+    return f"it begins with “{shown}”, which does not name both a question and an answer."
+
+
+def _named(names: list[str]) -> str:
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
