@@ -23,13 +23,13 @@ demo: $(CPU) ## install, then see the whole loop on this machine (Ctrl-C ends it
 
 test: $(DEV) ## install, then run all tests but those on a real base model
 	@$(MAKE) --no-print-directory test-fast
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow and not long"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow and not long" -n 2 --dist loadfile --no-loadscope-reorder
 
 unit: $(DEV) ## the tests that start no process and load no model: under a minute
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not integration" -n 2 --dist worksteal
 
-test-fast: $(DEV) ## the tests that take seconds, two at a time: none that tunes or starts vLLM
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
+test-fast: $(DEV) ## the tests that take seconds, three at a time: none that tunes or starts vLLM
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 3 --dist worksteal
 
 test-long: test ## all tests, also on a real base model, then all mutation tests (hours)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long

@@ -81,7 +81,8 @@ class Bot:
         return domains.get(self.store.db, "helpdesk")
 
     def http(self, role: str = "", **more: Any) -> httpx.Client:
-        """A client with the key of a role, or without any."""
+        """A client with the key of a role, or without any. It waits for busy machines."""
+        more = {"timeout": 60, **more}
         headers = {"Authorization": f"Bearer {self.secrets[role]}"} if role else {}
         # loading certificates that plain HTTP never uses takes longer than a test
         return httpx.Client(base_url=self.url, headers=headers, verify=False, **more)

@@ -8,7 +8,7 @@ Left out is what a person reads or what only a type checker does: docstrings, me
 exceptions and of the log, annotations, type aliases.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import libcst as cst
@@ -46,8 +46,10 @@ def without_comments(lines: str) -> str:
     return "\n".join(line.partition("  # ")[0].rstrip() for line in lines.split("\n"))
 
 
-def mutants(source: str) -> list[Mutant]:
-    """All mutants that compile, in the order of their lines, each text once."""
+def mutants(source: str, names: Container[str] | None = None) -> list[Mutant]:
+    """All mutants that compile, in the order of their lines, each text once. `names`: only of the
+    functions and classes at the top of the module that have one of these names, and of what is no
+    function or class."""
     wrapper = MetadataWrapper(cst.parse_module(source), unsafe_skip_copy=True)
     module = wrapper.module
     before_body = "".join(map(module.code_for_node, module.header))
@@ -56,6 +58,9 @@ def mutants(source: str) -> list[Mutant]:
     seen = {source}
     found: list[Mutant] = []
     for i, statement in enumerate(module.body):
+        name = _name(statement)
+        if names is not None and name is not None and name not in names:
+            continue
         finder = _Finder(wrapper.resolve(PositionProvider))
         statement.visit(finder)
         for place, node, replacement in sorted(finder.found, key=lambda item: item[0].lines):
@@ -70,6 +75,13 @@ def mutants(source: str) -> list[Mutant]:
             number = len(found) + 1
             found.append(Mutant(number, place.function, *place.lines, before, after, text))
     return found
+
+
+def _name(statement: cst.CSTNode) -> str | None:
+    """Of a function or class."""
+    if isinstance(statement, cst.FunctionDef | cst.ClassDef):
+        return statement.name.value
+    return None
 
 
 def _compiles(source: str) -> bool:
