@@ -41,6 +41,14 @@ class UnansweredGroup:
         """How many people asked."""
         return len({q.person for q in self.questions})
 
+    def asked_since(self, since: int, until: int | None = None) -> int:
+        """How many of the questions were asked from `since` on, and before `until` (microseconds
+        since the epoch)."""
+        return sum(
+            since <= q.created_at and (until is None or q.created_at < until)
+            for q in self.questions
+        )
+
     @property
     def want_person(self) -> int:
         """How many of the questions should be answered by a person."""

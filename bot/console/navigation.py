@@ -19,6 +19,7 @@ ENTRIES = (
     PageEntry("Pairs", "/console/domains/{domain}/pairs", "reviewer"),
     PageEntry("Review", "/console/domains/{domain}/review", "reviewer"),
     PageEntry("Unanswered", "/console/domains/{domain}/unanswered", "reviewer"),
+    PageEntry("Conversations", "/console/domains/{domain}/conversations", "reviewer"),
     PageEntry("Tune", "/console/domains/{domain}/tune", "reviewer"),
     PageEntry("Versions", "/console/domains/{domain}/versions", "reviewer"),
     PageEntry("Comparisons", "/console/domains/{domain}/comparisons", "reviewer"),

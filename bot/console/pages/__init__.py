@@ -2,6 +2,7 @@
 
 - `account`: the signed-in person's sessions, and signing out
 - `comparisons`: starting comparisons, how they stand, and what can be done about them
+- `conversations`: what people asked and were answered
 - `keys`: API keys
 - `nothing`: addresses where there is no page
 - `overview`: the state of every domain, and what needs somebody's attention
@@ -22,6 +23,7 @@
 from bot.console.pages import (
     account,
     comparisons,
+    conversations,
     keys,
     nothing,
     overview,
@@ -55,6 +57,7 @@ for part in (
     versions,
     comparisons,
     side_by_side,
+    conversations,
     triggers,
     keys,
     system,

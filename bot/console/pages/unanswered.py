@@ -13,6 +13,7 @@ from bot.console.rendering import HOME, ConsoleRouter
 from bot.service import Service
 from data import domains
 from data.pairs.pairs import MAX_CHARS
+from data.store.clock import DAY_US, now_us
 
 router = ConsoleRouter()
 Reviewer = Annotated[SignedIn, Depends(access.reviewer)]
@@ -35,6 +36,8 @@ async def show(request: Request, domain: str, signed_in: Reviewer) -> Response:
         signed_in,
         groups=groups[:MOST_SHOWN],
         more=len(groups) - MOST_SHOWN,
+        week=now_us() - 7 * DAY_US,
+        week_before=now_us() - 14 * DAY_US,
     )
 
 

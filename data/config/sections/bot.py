@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -101,6 +101,12 @@ class BotSettings(Section):
         description="The sites whose pages may call the API from a browser (CORS), such as "
         '`["https://app.example.com"]`; `"*"` allows every site. It opens only the routes under '
         "`/v1`, which need a key, and never allows cookies.",
+    )
+    conversation_readers: Literal["admin", "reviewer", "nobody"] = Field(
+        default="admin",
+        description="Who reads people's questions, answers and ids on the console's page about "
+        'conversations: `"admin"`, `"reviewer"` (and admins), or `"nobody"`. The others see '
+        "figures there.",
     )
     root_path: str = Field(
         default="",

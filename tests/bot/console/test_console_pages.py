@@ -44,6 +44,7 @@ PAGES = (
     "/console/comparisons/1",
     "/console/domains/helpdesk/side-by-side",
     "/console/runs/1",
+    "/console/domains/helpdesk/conversations",
     "/console/domains/helpdesk/triggers",
     "/console/keys",
     "/console/system",

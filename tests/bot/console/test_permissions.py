@@ -57,6 +57,8 @@ CONSOLE: dict[tuple[str, str], Role] = {
     ("POST", "/console/comparisons/{experiment_id}/promote"): "admin",
     ("POST", "/console/comparisons/{experiment_id}/roll-back"): "admin",
     ("POST", "/console/comparisons/{experiment_id}/raters"): "admin",
+    ("GET", "/console/domains/{domain}/conversations"): "reviewer",
+    ("GET", "/console/domains/{domain}/conversations/{reply_id}"): "reviewer",
     ("GET", "/console/domains/{domain}/triggers"): "reviewer",
     ("POST", "/console/domains/{domain}/triggers"): "admin",
     ("GET", "/console/keys"): "admin",
