@@ -32,6 +32,7 @@ from bot.api import (
     experiments,
     feedback,
     health,
+    imports,
     lineage,
     models,
     nearest_routes,
@@ -65,6 +66,7 @@ from bot.runtime.listener import listener
 from bot.runtime.metrics import Metrics
 from bot.service import Service
 from data.config.settings import BotSettings, Settings
+from data.pair_files.import_process import ImportJobs
 from data.store.db import Store
 from data.store.errors import UnderstudyError
 from serving.client import EngineClient
@@ -87,12 +89,14 @@ def create_app(settings: Settings, store: Store, engine: EngineClient | None = N
     service = Service(settings, store, Chat(store, client, settings, metrics.closed))
 
     slack = _slack(service)
+    import_jobs = ImportJobs(store, settings.home)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(client.close)
             stack.push_async_callback(service.chat.close)
+            stack.push_async_callback(import_jobs.close)
             await stack.enter_async_context(_cleaning_up(service))
             await stack.enter_async_context(deciding(store))
             await stack.enter_async_context(rolling_out(store))
@@ -113,6 +117,7 @@ def create_app(settings: Settings, store: Store, engine: EngineClient | None = N
     app.state.background_backup = BackgroundBackup()
     app.state.embedding_queue = EmbeddingQueue()
     app.state.quality_queue = quality.queue()
+    app.state.import_jobs = import_jobs
     app.add_middleware(RequestMiddleware, bot=settings.bot)
     for family in (UnderstudyError, RequestValidationError, HTTPException):
         app.add_exception_handler(family, _refuse)
@@ -136,6 +141,7 @@ def create_app(settings: Settings, store: Store, engine: EngineClient | None = N
         adapters,
         *compared,
         pairs,
+        imports,
         quality,
         unanswered,
         privacy,

@@ -15,6 +15,7 @@
 - `experiments`: `/v1/experiments`: start, ramp, read and stop comparisons
 - `feedback`: `POST /v1/feedback`: ratings, reasons, corrections and preferences
 - `health`: `/health` for orchestrators and load balancers, `/metrics` for Prometheus
+- `imports`: `/v1/domains/{name}/imports`: looks at files of pairs, imports them, takes them back
 - `inert_fields`: fields of other APIs that change nothing here, and so are accepted
 - `lineage`: `/v1/adapters/NAME/lineage`, `/v1/pairs/ID/lineage`: what was learned from whom
 - `middleware`: the outermost HTTP layer: ids, headers, paths, body limit, error responses

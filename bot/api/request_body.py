@@ -12,8 +12,10 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope
 
 MAX_BODY = 1_000_000  # bytes
-MAX_UPLOAD = 100_000_000  # of a file that somebody uploads in the console
-UPLOADS = re.compile(r"/console/start|/console/domains/[^/]+/import")  # these paths
+MAX_UPLOAD = 100_000_000  # of a file of pairs that somebody uploads
+UPLOADS = re.compile(  # these paths
+    r"/console/start|/console/domains/[^/]+/(?:import|pairs/imports)|/v1/domains/[^/]+/imports"
+)
 GZIP = 16 + zlib.MAX_WBITS  # zlib's number for the format
 
 

@@ -143,17 +143,8 @@ def undo(app: App, number: int) -> None:
     """
     from data.pairs import imports
 
-    with app.store.write() as db:
-        found = imports.begin_undo(db, number, app.actor)
-        audit.record(db, app.actor, "pairs undo", domains.by_id(db, found.domain_id).name,
-                     **{"import": number})  # fmt: skip
-    count = 0
-    while True:
-        with app.store.write() as db:
-            done = imports.undo_step(db, number)
-        if not done:
-            break
-        count += done
+    found = imports.get(app.store.db, number)
+    count = imports.undo(app.store, number, app.actor)
     terminal.echo(f"Import {number} ({found.name}) is undone: {count} pairs were taken back.")
 
 

@@ -16,6 +16,7 @@ from starlette.datastructures import UploadFile
 from data.domains import Domain
 from data.pair_files import files, importer
 from data.pair_files.importer import ImportReport
+from data.pair_files.staged_files import file_name
 from data.pair_files.verdicts import BadRow, LeftOut
 from data.pairs import pairs
 from data.store import audit
@@ -24,7 +25,6 @@ from data.store.errors import Invalid, UnderstudyError
 
 T = TypeVar("T")
 LOOKED_AT = 1_000  # rows among which there must be a pair
-MAX_NAME = 200  # bytes of a file's name
 
 
 def check(upload: UploadFile) -> None:
@@ -69,7 +69,7 @@ def _check(path: Path) -> None:
 def _with_file(upload: UploadFile, use: Callable[[Path], T]) -> T:
     """Errors name the file as its owner knows it."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / _file_name(upload.filename or "")
+        path = Path(folder) / file_name(upload.filename or "")
         upload.file.seek(0)
         with path.open("wb") as file:
             copyfileobj(upload.file, file)
@@ -78,11 +78,3 @@ def _with_file(upload: UploadFile, use: Callable[[Path], T]) -> T:
         except UnderstudyError as error:
             error.args = (str(error).replace(str(path), path.name),)
             raise
-
-
-def _file_name(given: str) -> str:
-    """A name that a file can have here: no folder, and not too long."""
-    last = Path(given.replace("\\", "/")).name
-    printable = "".join(c for c in last if c.isprintable())
-    name = printable.encode()[-MAX_NAME:].decode(errors="ignore")
-    return name if name.strip(".") else "pairs"

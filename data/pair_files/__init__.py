@@ -14,6 +14,7 @@ importer stores what may be stored and reports the rest.
 - `files`: reads and writes files
 - `formats`: the file formats, one entry each
 - `html_text`: HTML as plain text
+- `import_process`: previews and imports uploaded files in a process of their own
 - `importer`: imports a file into a domain, or shows what an import would do
 - `json_files`: JSON Lines, JSON arrays, and objects of several lines
 - `open_rows`: opens a file, recognises it, and gives its rows
@@ -24,6 +25,7 @@ importer stores what may be stored and reports the rest.
 - `row_marks`: what a row says about itself: split, status, rating, or not to be learned
 - `rows`: turns one row into pairs or rated answers
 - `sources`: exports of other tools
+- `staged_files`: uploaded files that wait to be imported
 - `verdicts`: what a row turns out to be
 - `xlsx_files`: Excel workbooks
 - `xml_events`: XML piece by piece, without entities

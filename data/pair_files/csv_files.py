@@ -148,13 +148,13 @@ def _header(line: str, columns: ColumnMap, given: str = "") -> Header | None:
 def misspelt_columns(start: str, columns: ColumnMap) -> dict[str, str]:
     """The columns of the first line whose names are close to those of a question and an answer, if
     these would make it a header: column -> known name."""
-    names = _first_names(start)
+    names = first_names(start)
     found = {name: known for name in names if (known := suggestion(name))}
     renamed = tuple(found.get(name, name) for name in names)
     return found if len(names) > 1 and columns.of(renamed).pairs_up() else {}
 
 
-def _first_names(start: str) -> list[str]:
+def first_names(start: str) -> list[str]:
     """The columns of the first line, if it names some."""
     first = next((line for line in start.splitlines() if line.strip()), "")
     most = max(DELIMITERS, key=first.count)
@@ -163,7 +163,7 @@ def _first_names(start: str) -> list[str]:
 
 def _columns_of(start: str) -> str:
     """Which columns the file has, and what to do."""
-    names = _first_names(start)
+    names = first_names(start)
     wanted = (
         "one line must name the columns, among them one of "
         f"{', '.join(PROMPT_NAMES)} and one of {', '.join(RESPONSE_NAMES)}"

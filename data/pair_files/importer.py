@@ -180,9 +180,10 @@ def preview_file(
     status: Status = "approved",
     golden: bool = False,
     columns: Mapping[str, str] | None = None,
+    progress: Callable[[int], None] = lambda read: None,
 ) -> ImportReport:
     """What `import_file` would do, and the first rows. Reads the whole file, changes nothing.
-    Raises what `files.read` raises."""
+    `progress` receives the number of bytes read. Raises what `files.read` raises."""
     tally, seen = _Tally(), set[str]()
     db = store.db
     reading = Reading(path, ColumnMap(columns))
@@ -218,6 +219,7 @@ def preview_file(
                     tally.show(draft)
                     new.append((row.line, draft))
             tally.note_conflicts(conflicting_answers.find(db, domain, new))
+            progress(numbered.position)
     return tally.report(reading, complete=True)
 
 

@@ -6,6 +6,7 @@ in the report.
 """
 
 import contextlib
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from data.pair_files import archives
-from data.pair_files.csv_files import misspelt_columns
+from data.pair_files.csv_files import first_names, misspelt_columns
 from data.pair_files.encodings import as_utf8
 from data.pair_files.formats import AUTO, FORMATS, detect, detect_packed
 from data.pair_files.reading import BOM, Lines, Reading, Unrecognised
@@ -136,6 +137,25 @@ def numbered_rows(lines: Lines, reading: Reading, format: str = AUTO) -> Iterato
             "`--map question=COLUMN,answer=COLUMN` names the columns of a table."
         )
     return found.read(lines, reading)
+
+
+def column_names(path: Path) -> tuple[str, ...]:
+    """The columns of the first row of a table or of JSON, whatever they are called; none of a file
+    that is packed. Raises as `OpenRows` does."""
+    reading = Reading(path)
+    with open_file(path) as file:
+        if _start(file).startswith(archives.GZIP) or detect_packed(file) or archives.is_zip(file):
+            return ()
+        with as_utf8(file, reading) as text:
+            start = _beginning(Lines(text), path).decode("utf-8", "replace")
+    if start[:1] in ("{", "["):
+        try:
+            first, _ = json.JSONDecoder().raw_decode(start.lstrip("[ \t\r\n"))
+        except ValueError:
+            return ()
+        return tuple(first) if isinstance(first, dict) else ()
+    names = first_names(start)
+    return tuple(name for name in names if name) if len(names) > 1 else ()
 
 
 def open_file(path: Path) -> IO[bytes]:

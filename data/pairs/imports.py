@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 from sqlite_utils import Database
 
+from data import domains
 from data.domains import Domain
 from data.pairs import judged_answers, review_status
 from data.pairs.pairs import STATUSES, Pair
+from data.store import audit
 from data.store.clock import now_us
-from data.store.db import changed, row, rows, value
+from data.store.db import Store, changed, row, rows, value
 from data.store.errors import Conflict, NotFound
 
 AT_ONCE = 500  # pairs that one transaction of `undo` removes
@@ -70,6 +72,32 @@ def list_imports(db: Database, domain: Domain) -> list[ImportCounts]:
     return [
         ImportCounts(Import(**r), pairs.get(r["id"], none), rated.get(r["id"], 0)) for r in found
     ]
+
+
+def get_in(db: Database, domain: Domain, import_id: int) -> Import:
+    """An import of this domain. Raises NotFound."""
+    found = get(db, import_id)
+    if found.domain_id != domain.id:
+        raise NotFound(f"{domain.name} has no import {import_id}.")
+    return found
+
+
+def undo(store: Store, import_id: int, actor: str, domain: Domain | None = None) -> int:
+    """Take back everything that an import brought, and record it; returns how many pairs. The
+    transactions are short, so that others can write in between. Run again, it goes on after an
+    interruption. `domain`: the import must be of this one. Raises as `begin_undo` does."""
+    with store.write() as db:
+        subject = domain or domains.by_id(db, get(db, import_id).domain_id)
+        get_in(db, subject, import_id)
+        begin_undo(db, import_id, actor)
+        audit.record(db, actor, "pairs undo", subject.name, **{"import": import_id})
+    count = 0
+    while True:
+        with store.write() as db:
+            done = undo_step(db, import_id)
+        if not done:
+            return count
+        count += done
 
 
 def begin_undo(db: Database, import_id: int, actor: str) -> Import:

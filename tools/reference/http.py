@@ -152,7 +152,7 @@ def _bare(endpoint: Any, method: str, path: str) -> Operation:
 
 def _body(known: dict[str, Any]) -> dict[str, Any] | None:
     body: dict[str, Any] | None = known.get("requestBody")
-    return body["content"]["application/json"]["schema"] if body else None
+    return next(iter(body["content"].values()))["schema"] if body else None
 
 
 def role_of(dependant: "Dependant") -> str:

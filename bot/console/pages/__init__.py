@@ -4,6 +4,7 @@
 - `comparisons`: starting comparisons, how they stand, and what can be done about them
 - `conversations`: what people asked and were answered
 - `keys`: API keys
+- `imports`: files of pairs: looking at one, importing it, and taking an import back
 - `nothing`: addresses where there is no page
 - `overview`: the state of every domain, and what needs somebody's attention
 - `pairs`: the pairs of a domain: search, filters, decisions on many, one pair, facts
@@ -24,6 +25,7 @@ from bot.console.pages import (
     account,
     comparisons,
     conversations,
+    imports,
     keys,
     nothing,
     overview,
@@ -50,6 +52,7 @@ for part in (
     overview,
     people,
     start,
+    imports,
     pairs,
     review,
     unanswered,

@@ -42,6 +42,7 @@ MEMBERS = {
     ("DELETE", "/v1/people/me"),
 }
 REVIEWERS = {
+    ("GET", "/v1/domains/{name}/imports"),
     ("GET", "/v1/unanswered"),
     ("POST", "/v1/unanswered/{group_id}/answer"),
     ("POST", "/v1/unanswered/{group_id}/dismiss"),
