@@ -18,7 +18,8 @@ Facts are taken in an order that follows from their names. A configuration train
 cosine that ends after `--passes`, and is measured after every `--every` passes; what it says in the
 middle would be a little better with a schedule that ends there. `--steps` stops it earlier, in the
 middle of its schedule. Every measurement is a line of `--out`. A configuration that is complete
-there is not trained again, so a run that was killed goes on with the one that it was at.
+there is not trained again. One that was killed goes on from its last checkpoint, at most half a
+minute of work before, in a folder beside `--out`; so a long one can be run in pieces (`timeout`).
 """
 
 import argparse
@@ -26,6 +27,8 @@ import hashlib
 import itertools
 import json
 import os
+import shutil
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,12 +51,14 @@ from tuning.model.base_model import Base
 from tuning.progress import StepProgress
 from tuning.recipe.recipe import Recipe
 from tuning.training import loop
+from tuning.training.checkpoint import Checkpoints, TrainingState, Weights, identity
 
 ROOT = Path(__file__).parents[1]
 HELPDESK = ROOT / "data" / "examples" / "helpdesk"
 WORKSHOP = Path(__file__).parent / "domains" / "bicycle_workshop"
 SIZES = {"few": 60, "medium": 300, "demo": 880, "large": 1000, "huge": 5000}
 MAX_LENGTH = 1024
+SHOWN = 10  # steps between two lines about progress
 
 
 @dataclass(frozen=True)
@@ -171,20 +176,31 @@ def _measure(options: argparse.Namespace, named: dict[str, Any], made: CurveSet)
         for i in range(1, 1 + int(recipe.epochs / options.every))
     }
     due = {step for step in due if step < last} | {last}
-    began, measuring = time.process_time(), 0.0
-    recent: list[float] = []
+    kept = CurveCheckpoints(options.out, named, due)
+    began, measuring = time.process_time() - kept.cpu_s, 0.0
+    first = True
 
     def look(now: StepProgress) -> None:
-        nonlocal measuring
-        recent.append(now.loss)
+        nonlocal measuring, first
+        if first and now.step > 1:
+            print(f"goes on with step {now.step} of {last}", file=sys.stderr)
+        first = False
+        paused = time.process_time()
+        kept.losses[now.step :] = [now.loss]
+        kept.cpu_s = paused - began - measuring
+        if now.step % SHOWN == 0:
+            print(
+                f"step {now.step} of {last}, loss {now.loss:.3f}, {kept.cpu_s:.0f} CPU s",
+                file=sys.stderr,
+            )
         if now.step not in due:
             return
-        paused = time.process_time()
+        recent = kept.losses[max((step for step in due if step < now.step), default=0) + 1 :]
         f1, exact = _said(base, tuned, asked)
         losses = generation.losses(base, tuned, asked, recipe.micro_tokens)
         line = named | {
             "step": now.step, "pass": round(now.step / per_pass, 2), "pairs": len(train),
-            "questions": len(asked), "cpu_s": round(paused - began - measuring, 1),
+            "questions": len(asked), "cpu_s": round(kept.cpu_s, 1),
             "loss": round(sum(recent) / len(recent), 4),
             "held_out": round(sum(x.nats for x in losses) / sum(x.tokens for x in losses), 4),
             "f1": f1, "exact": exact, "own": _said(base, tuned, own)[1],
@@ -193,16 +209,35 @@ def _measure(options: argparse.Namespace, named: dict[str, Any], made: CurveSet)
         with open(options.out, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         print(json.dumps(line), flush=True)
-        recent.clear()
         measuring += time.process_time() - paused
         if now.step == last:
             raise Stopped
 
     torch.manual_seed(recipe.seed)
     try:
-        loop.train(base, tuned, lambda _: train, {}, (), recipe, look)
+        loop.train(base, tuned, lambda _: train, {}, (), recipe, look, kept)
     except Stopped:
-        return
+        shutil.rmtree(kept.file.parent)
+
+
+class CurveCheckpoints(Checkpoints):
+    """The checkpoints of a configuration, with the losses of its steps and the CPU seconds that it
+    has taken. None is made at a step that is measured, so that no measurement is skipped when it is
+    killed in the middle of one."""
+
+    def __init__(self, out: Path, named: dict[str, Any], due: set[int]) -> None:
+        name = hashlib.sha256(json.dumps(named).encode()).hexdigest()[:16]
+        super().__init__(out.with_suffix(".checkpoints") / name, identity(**named))
+        self._due = due
+        known = self.note("curve") or {"losses": [], "cpu_s": 0.0}
+        self.losses: list[float] = known["losses"] or [0.0]  # by step; there is no step 0
+        self.cpu_s: float = known["cpu_s"]
+
+    def save(self, state: TrainingState, weights: Weights, optimizer: torch.optim.AdamW) -> None:
+        self.losses[state.step :] = [state.train_loss or 0.0]
+        if state.step not in self._due:
+            self.keep_note("curve", {"losses": self.losses, "cpu_s": self.cpu_s})
+            super().save(state, weights, optimizer)
 
 
 def _lines(file: Path, named: dict[str, Any]) -> list[dict[str, Any]]:

@@ -8,7 +8,9 @@ bf16. OpenMP reads its policy when a process starts, so each policy has a proces
 take turns: in a round, each does the block once while the others sleep. The fastest round counts
 for the quiet case: a round takes a few milliseconds, and on a machine with other work some rounds
 still get both cores. The second half of the table is the same beside one process that keeps a core
-busy; the median counts. Ratios are to the threads that spin as OpenMP has it.
+busy; the median counts. Ratios are to the threads that spin as OpenMP has it, and the last line is
+that of the default (`tuning.threads.SPIN_TURNS`) on the quiet machine. With `--base`, a round is a
+whole step of 8 pairs. After `--minutes`, no further round begins.
 """
 
 import argparse
@@ -19,6 +21,8 @@ import time
 
 import report
 
+from tuning.threads import SPIN_TURNS
+
 POLICIES = {
     "as OpenMP has it": {},
     "10,000 turns": {"GOMP_SPINCOUNT": "10000"},
@@ -26,9 +30,8 @@ POLICIES = {
     "1,000 turns": {"GOMP_SPINCOUNT": "1000"},
     "never": {"OMP_WAIT_POLICY": "PASSIVE"},
 }
-
-
-OF_STEPS = ("as OpenMP has it", "1,000 turns", "never")
+DEFAULT = f"{SPIN_TURNS:,} turns"
+OF_STEPS = ("as OpenMP has it", DEFAULT, "never")
 
 
 def main() -> None:
@@ -37,6 +40,7 @@ def main() -> None:
     parser.add_argument("--busy-rounds", type=int, default=100)
     parser.add_argument("--rows", type=int, default=128, help="tokens that the block is given")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--minutes", type=float, default=8, help="for all rounds together")
     parser.add_argument("--base", help="do whole steps on this base model")
     parser.add_argument("--blocks", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -44,12 +48,14 @@ def main() -> None:
         _steps(options.base) if options.base else _blocks(options.rows)
         return
     compared = OF_STEPS if options.base else tuple(POLICIES)
+    ends = time.monotonic() + 60 * options.minutes
+    half = time.monotonic() + 30 * options.minutes
     runs = {name: _begin(options, POLICIES[name]) for name in compared}
     try:
-        quiet = _rounds(runs, options.rounds)
+        quiet = _rounds(runs, options.rounds, half)
         busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
         try:
-            beside = _rounds(runs, options.busy_rounds)
+            beside = _rounds(runs, options.busy_rounds, ends)
         finally:
             busy.kill()
     finally:
@@ -66,9 +72,13 @@ def main() -> None:
             for name in compared
         ],
     )  # fmt: skip
+    ratio = fastest[DEFAULT] / fastest[first]
+    counts = [len(next(iter(times.values()))) for times in (quiet, beside)]
+    print(f"\nquiet: {DEFAULT} take {ratio:.3f} times as long as OpenMP's own spinning")
+    print(f"{counts[0]} quiet rounds, {counts[1]} beside a busy process")
     report.finish(
         benchmark="waiting_threads", threads=options.threads, rows=options.rows,
-        base=options.base, quiet=fastest, busy=middle,
+        base=options.base, quiet=fastest, busy=middle, quiet_ratio=ratio, rounds=counts,
     )  # fmt: skip
 
 
@@ -87,9 +97,15 @@ def _begin(options: argparse.Namespace, policy: dict[str, str]) -> "subprocess.P
     return run
 
 
-def _rounds(runs: dict[str, "subprocess.Popen[str]"], count: int) -> dict[str, list[float]]:
+def _rounds(
+    runs: dict[str, "subprocess.Popen[str]"], count: int, ends: float
+) -> dict[str, list[float]]:
+    """The seconds of each run in at least one round; no round begins after `ends`, a time of
+    `time.monotonic`."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(count):
+        if number and time.monotonic() > ends:
+            break
         order = list(runs.items())
         for name, run in order if number % 2 else reversed(order):
             times[name].append(_block(run))
