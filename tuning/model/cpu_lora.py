@@ -89,19 +89,20 @@ class _AdaptedLinear(torch.autograd.Function):
         dropped: Tensor | None,
     ) -> Tensor:
         down, up = down.to(x.dtype), (up * scale).to(x.dtype)
-        hidden = _without(x, dropped) @ down.T
+        kept = _without(x, dropped)
+        hidden = kept @ down.T
         out = functional.linear(x, weight, bias)
-        ctx.save_for_backward(x, weight, down, up, hidden, dropped)
+        ctx.save_for_backward(kept, weight, down, up, hidden, dropped)
         ctx.scale = scale
         return out.addmm_(hidden, up.T)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = grads
-        x, weight, down, up, hidden, dropped = ctx.saved_tensors
+        kept, weight, down, up, hidden, dropped = ctx.saved_tensors
         grad_up = (grad.T @ hidden).float().mul_(ctx.scale)
         grad_hidden = grad @ up
-        grad_down = (grad_hidden.T @ _without(x, dropped)).float()
+        grad_down = (grad_hidden.T @ kept).float()
         if not ctx.needs_input_grad[0]:
             return None, None, None, grad_down, grad_up, None, None
         grad_x = grad @ weight

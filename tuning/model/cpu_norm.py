@@ -42,17 +42,17 @@ class CpuRmsNorm(nn.Module):
 class _RmsNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-        exact = x.float()
+        exact = x.to(torch.float32, copy=True)
         scale = torch.rsqrt(exact.pow(2).mean(-1, keepdim=True) + epsilon)
         ctx.save_for_backward(x, weight, scale)
-        return weight * (exact * scale).to(x.dtype)
+        return weight * exact.mul_(scale).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         """With n = x * scale and g the gradient of n: scale * (g - n * mean(g * n))."""
         x, weight, scale = ctx.saved_tensors
         grad = (grads[0] * weight).float()
-        normed = x.float() * scale
+        normed = x.to(torch.float32, copy=True).mul_(scale)
         along = (grad * normed).mean(-1, keepdim=True)
         return grad.addcmul_(normed, along, value=-1).mul_(scale).to(x.dtype), None, None
 

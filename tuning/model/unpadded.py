@@ -2,9 +2,10 @@
 
 Only attention needs to know which tokens belong together. All other layers see one row: the common
 beginning of the batch's rows, if it is worth sharing (`shared_prefix`), and then of each row what
-follows it, up to the last position whose prediction is wanted. Inside attention the rows are padded
-again, and keys and values that serve several query heads are not repeated for each. Losses and
-gradients are those of padded rows, up to rounding (`benchmarks/train_step.py`).
+follows it, up to the last position whose prediction is wanted. The MLP of the last block and the
+output layer see only the positions whose predictions are wanted. Inside attention the rows are
+padded again, and keys and values that serve several query heads are not repeated for each. Losses
+and gradients are those of padded rows, up to rounding (`benchmarks/train_step.py`).
 
 Model families that do not take their attention from transformers, or ask it for more than a scale
 and a causal mask, such as windows, keep padded rows. So do those with other layers that mix tokens,
@@ -13,10 +14,11 @@ no row changes another.
 """
 
 import contextlib
+import functools
 import inspect
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -49,6 +51,30 @@ class RowLayout:
     back: Tensor  # (tokens - common,): the place of each token in padded rows, flattened
     mask: Tensor  # (longest, common + longest), added to the scores: what each token does not see
     common_mask: Tensor  # (common, common), the same for the beginning
+    known: dict[tuple[int, int], tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    @functools.cached_property
+    def beginning(self) -> "RowLayout":
+        """The common beginning as a row of its own."""
+        row = torch.arange(self.common)
+        return RowLayout(0, row[None], row, self.common_mask, self.common_mask)
+
+    def by_head(self, heads: int, common: int = 0) -> tuple[Tensor, Tensor]:
+        """Two indexes. The first says which of the `(tokens, heads)` vectors comes where in
+        `(rows, heads, longest)`, flattened; the second where each of these vectors of
+        `(tokens - common, heads)` has gone. With `common`, each row begins with as many tokens
+        of the beginning."""
+        if (found := self.known.get((heads, common))) is not None:
+            return found
+        count, longest = self.places.shape
+        first = torch.arange(common).expand(count, -1)
+        places = torch.cat([first, self.places + common], dim=1)
+        head = torch.arange(heads)
+        there = places[:, None, :] * heads + head[:, None]
+        row, column = self.back // longest, self.back % longest + common
+        again = (row[:, None] * heads + head) * (common + longest) + column[:, None]
+        self.known[heads, common] = there.flatten(), again.flatten()
+        return self.known[heads, common]
 
 
 def logits(model: Any, ids: Tensor, wanted: Tensor) -> Tensor:
@@ -69,7 +95,7 @@ def logits(model: Any, ids: Tensor, wanted: Tensor) -> Tensor:
     flat = torch.cat([ids[0, :common], ids[:, common:][used]])
     positions = torch.cat([torch.arange(common), columns + common])
     chosen = functional.pad(wanted[:, common:][used], (common, 0))
-    with _attention_in_rows(model), _only(model, chosen):
+    with _attention_in_rows(model), _only(model, chosen), _only_in_last_mlp(model, chosen):
         found: Tensor = model(
             input_ids=flat[None], position_ids=positions[None], use_cache=False, rows=layout
         ).logits
@@ -150,71 +176,99 @@ def attend(
         asked.append("values of another width than keys")  # as in DeepSeek's latent attention
     if asked:
         raise Unsupported(f"its attention has {', '.join(asked)}")
-    heads, width = query.shape[1], query.shape[-1]
-    sizes = (rows.common, query.shape[2] - rows.common)
-    firsts, rests = zip(
-        *(x[0].transpose(0, 1).split(sizes) for x in (query, key, value)), strict=True
-    )
-    q, k, v = (_Pad.apply(x.flatten(1), rows.places, rows.back) for x in rests)
-    q, k, v = (x.view(*rows.places.shape, -1, width) for x in (q, k, v))
-    if rows.common:
-        k, v = (
-            torch.cat([first.expand(len(x), -1, -1, -1), x], dim=1)
-            for first, x in zip(firsts[1:], (k, v), strict=True)
-        )
-    out = _Unpad.apply(_attention(q, k, v, rows.mask, scaling), rows.back)
-    if rows.common:
-        q, k, v = (first[None] for first in firsts)
-        out = torch.cat([_attention(q, k, v, rows.common_mask, scaling), out])
-    return out.view(1, -1, heads, width), None
+    query, key, value = (x[0].transpose(0, 1) for x in (query, key, value))
+    return _Attention.apply(query, key, value, rows, scaling)[None], None
 
 
-def _attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float) -> Tensor:
-    """Softmax attention in each row. `query` is (rows, queries, query heads, width), `key` and
-    `value` (rows, keys, heads, width), `mask` (queries, keys). Returns (rows * queries, query heads
-    * width). The query heads of a head are computed as further queries of it."""
-    count, queries, query_heads, width = query.shape
-    keys, heads = key.shape[1:3]
+class _Attention(torch.autograd.Function):
+    """Softmax attention in each row, and in the common beginning. `query` is (tokens, query heads,
+    width), `key` and `value` (tokens, heads, width); returns the shape of `query`. The query heads
+    of a head are computed as further queries of it. Vectors go straight from tokens that lie end to
+    end to padded rows by head, and back. Nothing that counts is computed from padding."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, rows: RowLayout, scaling: float
+    ) -> Tensor:
+        ctx.rows, ctx.scaling, ctx.shapes = rows, scaling, (query.shape, key.shape)
+        common = rows.common
+        out, saved = _attention(query[common:], key, value, rows, scaling)
+        if common:
+            first, more = _attention(
+                query[:common], key[:common], value[:common], rows.beginning, scaling
+            )
+            out, saved = torch.cat([first, out]), saved + more
+        ctx.save_for_backward(*saved)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        rows, common = ctx.rows, ctx.rows.common
+        saved = ctx.saved_tensors
+        found = _gradients(grads[0][common:], saved[:4], rows, ctx.scaling, *ctx.shapes)
+        if common:
+            first = _gradients(
+                grads[0][:common], saved[4:], rows.beginning, ctx.scaling, *ctx.shapes
+            )
+            found = (torch.cat([first[0], found[0]]), *found[1:])
+            for all_of_it, beginning in zip(found[1:], first[1:], strict=True):
+                all_of_it[:common] += beginning
+        return (*found, None, None)
+
+
+def _attention(
+    query: Tensor, key: Tensor, value: Tensor, rows: RowLayout, scaling: float
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """The attention of the tokens behind the beginning, and what its gradients need."""
+    count, longest = rows.places.shape
+    query_heads, heads, width = query.shape[1], key.shape[1], query.shape[2]
     each = query_heads // heads
-    query = query.unflatten(2, (heads, each)).permute(0, 2, 3, 1, 4)
-    query = query.reshape(count * heads, each * queries, width)
-    key = key.permute(0, 2, 3, 1).reshape(count * heads, width, keys)
-    value = value.transpose(1, 2).reshape(count * heads, keys, width)
-    scores = torch.baddbmm(mask.repeat(each, 1), query, key, alpha=scaling)
-    weights = functional.softmax(scores, dim=-1, dtype=torch.float32).to(value.dtype)
-    out = torch.bmm(weights, value).view(count, heads, each, queries, width)
-    return out.permute(0, 3, 1, 2, 4).reshape(count * queries, query_heads * width)
+    there, again = rows.by_head(query_heads)
+    queries = (
+        query.reshape(-1, width).index_select(0, there).view(count * heads, each * longest, width)
+    )
+    there, _ = rows.by_head(heads, rows.common)
+    keys, values = (
+        x.reshape(-1, width)
+        .index_select(0, there)
+        .view(count * heads, rows.common + longest, width)
+        for x in (key, value)
+    )
+    mask = rows.mask.repeat(each, 1)
+    scores = torch.baddbmm(mask, queries, keys.transpose(1, 2), alpha=scaling)
+    weights = functional.softmax(scores, dim=-1, dtype=torch.float32)
+    out = torch.bmm(weights.to(values.dtype), values).view(-1, width).index_select(0, again)
+    return out.view(-1, query_heads, width), (queries, keys, values, weights)
 
 
-class _Pad(torch.autograd.Function):
-    """(tokens, width) to (rows * longest, width). Nothing that counts is computed from padding, so
-    no gradient comes from there."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, places: Tensor, back: Tensor) -> Tensor:
-        ctx.save_for_backward(back)
-        return x.index_select(0, places.flatten())
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        (back,) = ctx.saved_tensors
-        return grads[0].index_select(0, back), None, None
-
-
-class _Unpad(torch.autograd.Function):
-    """(rows * longest, width) to (tokens, width)."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, back: Tensor) -> Tensor:
-        ctx.save_for_backward(back)
-        ctx.count = len(x)
-        return x.index_select(0, back)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        (back,) = ctx.saved_tensors
-        result = grads[0].new_zeros(ctx.count, grads[0].shape[1])
-        return result.index_copy_(0, back, grads[0]), None
+def _gradients(
+    grad: Tensor, saved: Sequence[Tensor], rows: RowLayout, scaling: float,
+    of_query: torch.Size, of_key: torch.Size,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """The gradients of `_attention`: those of `query` behind the beginning, of all keys and
+    values."""
+    queries, keys, values, exact = saved
+    weights = exact.to(values.dtype)
+    query_heads, width = of_query[1:]
+    heads, longest = of_key[1], rows.places.shape[1]
+    _, again = rows.by_head(query_heads)
+    padded = grad.new_zeros(queries.numel() // width, width)
+    padded = padded.index_copy_(0, again, grad.reshape(-1, width)).view_as(queries)
+    of_weights = torch.bmm(padded, values.transpose(1, 2)).float()
+    of_scores = torch._softmax_backward_data(of_weights, exact, -1, torch.float32)
+    of_scores = of_scores.mul_(scaling).to(values.dtype)
+    by_head = (
+        torch.bmm(of_scores.transpose(1, 2), queries),
+        torch.bmm(weights.transpose(1, 2), padded),
+    )
+    _, back = rows.by_head(heads, rows.common)
+    found = [x.view(-1, width).index_select(0, back).view(-1, heads, width) for x in by_head]
+    if rows.common:
+        shape = (-1, heads, rows.common + longest, width)
+        firsts = (x.view(shape)[:, :, : rows.common].sum(0).transpose(0, 1) for x in by_head)
+        found = [torch.cat(both) for both in zip(firsts, found, strict=True)]
+    of_queries = torch.bmm(of_scores, keys).view(-1, width).index_select(0, again)
+    return of_queries.view(-1, query_heads, width), found[0], found[1]
 
 
 def _causal(queries: int, before: int, dtype: torch.dtype) -> Tensor:
@@ -245,6 +299,38 @@ def _only(model: Any, chosen: Tensor) -> Iterator[None]:
         yield
     finally:
         handle.remove()
+
+
+@contextlib.contextmanager
+def _only_in_last_mlp(model: Any, chosen: Tensor) -> Iterator[None]:
+    """Inside it, the MLP of the last block sees only the `chosen` tokens of the one row. Nothing
+    reads what becomes of the others."""
+    blocks: Any = getattr(model.get_decoder(), "layers", ())
+    mlp = getattr(blocks[-1], "mlp", None) if len(blocks) else None
+    if mlp is None:
+        yield
+        return
+    index = chosen.nonzero()[:, 0]
+
+    def select(_: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not args:
+            raise Unsupported("its MLPs are called by the names of their arguments")
+        return (args[0].index_select(-2, index), *args[1:])
+
+    def spread(some: Tensor) -> Tensor:
+        places = some.new_zeros(*some.shape[:-2], len(chosen), some.shape[-1])
+        return places.index_copy(-2, index, some)
+
+    def back(_: Any, __: Any, out: Any) -> Any:
+        # beside the output, some return what their router decided
+        return (spread(out[0]), *out[1:]) if isinstance(out, tuple) else spread(out)
+
+    handles = mlp.register_forward_pre_hook(select), mlp.register_forward_hook(back)
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 AttentionInterface.register(NAME, attend)

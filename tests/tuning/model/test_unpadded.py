@@ -59,6 +59,25 @@ def test_losses_and_gradients_are_those_of_padded_rows(
     assert (found[2], padded[2]) == (needed, batch_of(rows).ids.numel())
 
 
+def test_the_last_mlp_computes_only_tokens_whose_predictions_are_wanted(base: Base) -> None:
+    tuned = stirred(base)
+    blocks = base_model.layers(tuned)
+    seen: list[int] = []
+    handles = [
+        block.mlp.down_proj.register_forward_pre_hook(
+            lambda _, args: seen.append(args[0].shape[-2])
+        )
+        for block in (blocks[0], blocks[-1])
+    ]
+
+    computed(base, tuned, UNLIKE)
+    for handle in handles:
+        handle.remove()
+
+    labelled = sum(label != IGNORED for r in UNLIKE for label in r.labels)
+    assert seen == [sum(len(r.ids) - 1 for r in UNLIKE), labelled]
+
+
 def test_heads_that_share_keys_and_values_get_the_gradients_of_all_their_queries() -> None:
     torch.manual_seed(0)
     rows = torch.tensor([5, 3])
