@@ -229,7 +229,7 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter) or (self._stop is not None and self._stop.is_set())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._service.chat.stopping = True
+        self._service.chat.stop()
         await super().shutdown(sockets)
 
 

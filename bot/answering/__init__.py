@@ -9,6 +9,9 @@
 - `again`: asks for another answer to the same question, or for the rest of one
 - `small_talk`: greetings, thanks and goodbyes
 - `chat`: the flow of one message, for every front end; it knows neither Slack nor HTTP
+- `events`: what this flow yields: the start of an answer, its pieces and its end
+- `beginning`: what is held back of an answer until it is clear that it is one
+- `recorder`: records how answers end, in tasks that nobody cancels
 - `circuit_breaker`: stops requests to a replica or adapter that has just failed, then probes it
 - `plan`: everything in the store that decides one answer, read in one go
 - `prompt`: a question and the prompt sent for it: system prompt, earlier turns, sampling

@@ -15,7 +15,9 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bot.answering.chat import Ask, Chat, Delta, Ended, Event, Started
+from bot.answering.chat import Chat
+from bot.answering.events import Delta, Ended, Event, Started
+from bot.answering.prompt import Ask
 from data.conversations.conversations import new_reply_id
 
 QUEUED = 64  # events that wait for a slow reader; then the engines wait

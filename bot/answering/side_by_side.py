@@ -18,7 +18,9 @@ from dataclasses import dataclass, replace
 from sqlite_utils import Database
 
 from bot.answering import routing
-from bot.answering.chat import Ask, Chat, Ended, Started
+from bot.answering.chat import Chat
+from bot.answering.events import Ended, Started
+from bot.answering.prompt import Ask
 from data.adapters import placements
 from data.conversations import conversations, side_by_side
 from data.conversations.side_by_side import Pairing

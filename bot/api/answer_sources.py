@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from bot.answering.chat import Started
+from bot.answering.events import Started
 from data.pairs.reply_sources import Source
 
 

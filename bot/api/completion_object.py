@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from bot.answering.chat import Delta, Ended, Started
+from bot.answering.events import Delta, Ended, Started
 from bot.answering.several import Choice, WholeAnswer
 from bot.api.answer_sources import grounds_as_json
 from bot.api.completion_request import ChatRequest

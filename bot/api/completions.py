@@ -16,7 +16,8 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from bot.answering import several
-from bot.answering.chat import Ask, Started
+from bot.answering.events import Started
+from bot.answering.prompt import Ask
 from bot.answering.several import WholeAnswer
 from bot.api import answer_request, auth, chat_programs, completion_request, models, relay
 from bot.api.completion_object import Chunks, whole

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
-from bot.answering.chat import Ended, Started
+from bot.answering.events import Ended, Started
 from bot.api import problems
 from data.store.errors import Invalid
 

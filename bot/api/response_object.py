@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import orjson
 
-from bot.answering.chat import Delta, Ended, Started
+from bot.answering.events import Delta, Ended, Started
 from bot.api.completion_object import about, is_refusal
 from bot.api.problems import Problem
 from bot.api.response_request import ResponseRequest

@@ -17,7 +17,7 @@ from sqlite_utils import Database
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from bot.answering.chat import Ask
+from bot.answering.prompt import Ask
 from bot.answering.several import WholeAnswer
 from bot.api import answer_request, relay
 from bot.api.completion_request import ChatRequest

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Request
 from sqlite_utils import Database
 
 from bot.answering import tool_use
-from bot.answering.chat import Ended, Started
+from bot.answering.events import Ended, Started
 from bot.api import auth
 from bot.api.problems import Problem
 from bot.api.rate_bounds import bound_key_writes

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from bot.answering.chat import Delta, Ended, Event, Started
+from bot.answering.events import Delta, Ended, Event, Started
 from bot.answering.several import Choice, WholeAnswer
 from bot.api import answer_request, relay
 from bot.api.answer_request import SampledRequest, fields_in_common

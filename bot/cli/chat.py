@@ -15,7 +15,7 @@ from data import domains
 from data.store.errors import UnderstudyError
 
 if TYPE_CHECKING:
-    from bot.answering.chat import Event, Started
+    from bot.answering.events import Event, Started
 
 NOTICE_AFTER_S = 3.0  # how long to wait for the first word before showing a notice
 
@@ -40,7 +40,8 @@ def chat(app: App, domain: str | None, adapter: str | None) -> None:
 def _talk(app: App, subject: domains.Domain, adapter: str | None) -> None:
     """Read questions and print answers in turn. The event loop does not run while a question is
     typed, so that Ctrl-C ends the input immediately."""
-    from bot.answering.chat import Ask, Chat
+    from bot.answering.chat import Chat
+    from bot.answering.prompt import Ask
     from serving.client import EngineClient
 
     engine = EngineClient()
@@ -67,7 +68,7 @@ async def _print_answer(
 ) -> None:
     """Print an answer while it is written, and a notice if its first word takes longer than
     `notice_after_s` seconds. `subject` is who speaks where no adapter does."""
-    from bot.answering.chat import Delta, Started, fallback_note
+    from bot.answering.events import Delta, Started, fallback_note
 
     note, begun = "", None
     waiting = "Waiting for an engine. To see its state: `understudy status` in another terminal."

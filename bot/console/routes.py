@@ -11,7 +11,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from bot.answering import again, side_by_side, source_wording
-from bot.answering.chat import Ask, Delta, Ended, Started, fallback_note
+from bot.answering.events import Delta, Ended, Started, fallback_note
+from bot.answering.prompt import Ask
 from bot.api import auth, relay
 from bot.api.domain_field import DomainName, domain_of
 from bot.api.feedback import FeedbackRequest

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from sqlite_utils import Database
 
-from bot.answering.chat import Chat, Closed
+from bot.answering.chat import Chat
+from bot.answering.recording import Closed
 from data import domains
 from data.adapters import placements
 from data.domains import Domain

@@ -14,7 +14,7 @@ from sqlite_utils import Database
 from starlette.responses import Response
 
 from bot.answering import source_wording
-from bot.answering.chat import Ask
+from bot.answering.prompt import Ask
 from bot.api import problems
 from bot.console import access, rendering
 from bot.console.access import SignedIn

@@ -8,8 +8,8 @@ from dataclasses import replace
 from sqlite_utils import Database
 
 from bot.answering.admission import TooBusy
-from bot.answering.chat import Ask
 from bot.answering.plan import NobodyCanAnswer
+from bot.answering.prompt import Ask
 from bot.slack.client import stream
 from bot.slack.client.stream import ChannelRefused, LeaseLost, NotShown, SlackPlace
 from bot.slack.handlers import (

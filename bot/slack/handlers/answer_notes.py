@@ -3,7 +3,8 @@ and the buttons."""
 
 from sqlite_utils import Database
 
-from bot.answering.chat import Ask, fallback_note
+from bot.answering.events import fallback_note
+from bot.answering.prompt import Ask
 from bot.slack.handlers import refusal_buttons
 from bot.slack.render import answer_sources, blocks
 from bot.slack.render.blocks import Block

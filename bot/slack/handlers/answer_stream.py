@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bot.answering import side_by_side
-from bot.answering.chat import Ask, Delta, Ended, Started, fallback_note
-from bot.answering.prompt import Quoted
+from bot.answering.events import Delta, Ended, Started, fallback_note
+from bot.answering.prompt import Ask, Quoted
 from bot.slack.client.stream import AnswerMessage, SlackPlace
 from bot.slack.handlers import (
     addressing,

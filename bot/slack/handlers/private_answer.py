@@ -2,7 +2,8 @@
 
 import contextlib
 
-from bot.answering.chat import Ask, Delta, Ended, Started, fallback_note
+from bot.answering.events import Delta, Ended, Started, fallback_note
+from bot.answering.prompt import Ask
 from bot.slack.client.stream import SlackPlace
 from bot.slack.handlers import answer_notes
 from bot.slack.handlers.answer_stream import EMPTY_ANSWER, NoAnswer

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from sqlite_utils import Database
 
 from bot.answering import again
-from bot.answering.chat import Ask
+from bot.answering.prompt import Ask
 from bot.slack.client.stream import SlackPlace
 from bot.slack.payloads import place_of, shown_at, thread_key
 from bot.slack.render import blocks

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from bot.answering.admission import TooBusy
-from bot.answering.chat import Ask, Chat, Delta, Ended, Event, Started
+from bot.answering.chat import Chat
+from bot.answering.events import Delta, Ended, Event, Started
 from bot.answering.plan import NobodyCanAnswer
+from bot.answering.prompt import Ask
 from bot.answering.writing import REPLAN_AFTER_S
 from data import domains
 from data.adapters import placements, registry

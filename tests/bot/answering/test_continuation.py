@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.answering.chat import Ask, Chat, Delta, Ended, Event
+from bot.answering.chat import Chat
+from bot.answering.events import Delta, Ended, Event
+from bot.answering.prompt import Ask
 from data import domains
 from data.adapters import registry
 from data.config.settings import BotSettings, Settings

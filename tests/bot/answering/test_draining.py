@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bot.answering.chat import Ask, Chat, Delta, Started
+from bot.answering.chat import Chat
+from bot.answering.events import Delta, Started
+from bot.answering.prompt import Ask
 from data import domains
 from data.adapters import placements, registry
 from data.adapters.registry import Adapter

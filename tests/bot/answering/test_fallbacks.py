@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 
 from bot.answering import recording
-from bot.answering.chat import Ask, Chat, Closed, Event, Started, fallback_note
+from bot.answering.chat import Chat
+from bot.answering.events import Event, Started, fallback_note
 from bot.answering.plan import NobodyCanAnswer
+from bot.answering.prompt import Ask
+from bot.answering.recording import Closed
 from bot.answering.routing import Route, Target
 from data import domains
 from data.adapters import placements, registry

@@ -9,7 +9,9 @@ import pytest
 from sqlite_utils import Database
 
 from bot.answering import side_by_side
-from bot.answering.chat import Ask, Chat, Delta, Ended, Event, Started
+from bot.answering.chat import Chat
+from bot.answering.events import Delta, Ended, Event, Started
+from bot.answering.prompt import Ask
 from bot.answering.recording import Closed
 from bot.experiments import comparisons
 from data import domains

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bot.answering import chat
+from bot.answering import recorder
 from data.conversations import conversations
 from data.store import db as store_db
 from data.store.db import sqlite3
@@ -22,7 +22,7 @@ BODY = {"model": "helpdesk", "messages": [{"role": "user", "content": "Where?"}]
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_db, "BUSY_TIMEOUT_MS", 50)
-    monkeypatch.setattr(chat, "AGAIN_S", 0.05)
+    monkeypatch.setattr(recorder, "AGAIN_S", 0.05)
 
 
 @contextlib.contextmanager

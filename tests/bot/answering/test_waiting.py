@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from bot.answering.chat import Ask, Chat, Delta, Ended, Event, Started
+from bot.answering.chat import Chat
+from bot.answering.events import Delta, Ended, Event, Started
+from bot.answering.prompt import Ask
 from bot.answering.routing import NoEngine
 from bot.answering.writing import REPLAN_AFTER_S
 from data import domains

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.answering.chat import Delta, Event
+from bot.answering.events import Delta, Event
 from bot.cli.chat import _print_answer
 from data import domains
 from data.adapters import registry

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
-from bot.answering.chat import fallback_note
+from bot.answering.events import fallback_note
 from bot.slack.handlers import (
     answer,
     answer_notes,
