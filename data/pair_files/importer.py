@@ -21,11 +21,13 @@ from data.pair_files.conflicting_answers import ConflictingAnswer
 from data.pair_files.formats import AUTO
 from data.pair_files.open_rows import open_rows
 from data.pair_files.reading import Reading
-from data.pair_files.verdicts import BadRow, LeftOut, NumberedRow
-from data.pairs import imports, judged_answers, pairs
+from data.pair_files.verdicts import BadRow, CandidatePair, LeftOut, NumberedRow
+from data.pairs import imports, judged_answers, masked_words, pairs
 from data.pairs.contamination import Guard, Leak
 from data.pairs.judged_answers import JudgedDraft
+from data.pairs.masked_words import MaskedWords
 from data.pairs.pairs import Draft, Status
+from data.quality import private_words
 from data.store.db import Store
 
 TOGETHER = 1_000  # rows in one transaction, so that others can write in between
@@ -190,7 +192,9 @@ def preview_file(
     with open_rows(reading, format) as numbered:
         guard = Guard(db, domain)
         while chunk := list(itertools.islice(numbered, TOGETHER)):
-            drafts = [row.found for row in chunk if isinstance(row.found, Draft)]
+            drafts = [
+                _masked(db, domain, row.found)[0] for row in chunk if isinstance(row.found, Draft)
+            ]
             known = pairs.find_fingerprints(db, domain, map(pairs.fingerprint_stored, drafts))
             new: list[tuple[int, Draft]] = []
             for row in chunk:
@@ -202,7 +206,8 @@ def preview_file(
                     tally.rated_answers += 1
                     tally.show(row.found)
                 else:
-                    draft = replace(row.found, split="golden") if golden else row.found
+                    draft, _ = _masked(db, domain, row.found)
+                    draft = replace(draft, split="golden") if golden else draft
                     digest = pairs.fingerprint_stored(draft)
                     try:
                         guard.refuse(draft)
@@ -269,6 +274,12 @@ class _Chunk:
     def _add_pair(
         self, draft: Draft, row: NumberedRow, ref: str, new: list[tuple[int, Draft]]
     ) -> None:
+        as_written = draft
+        draft, hidden = _masked(self.db, self.domain, draft)
+        same = pairs.find_same_words(self.db, self.domain.id, as_written) if hidden else None
+        if same is not None:  # a reviewer asked for the masked words
+            self.tally.known[same.status] += 1
+            return
         try:
             self.guard.refuse(draft)
         except Leak as leak:
@@ -296,6 +307,7 @@ class _Chunk:
                 self.tally.known["in the file" if batch == self.batch else known] += 1
         for pair_id in result.ids:
             self.guard.note(pair_id, draft)
+            masked_words.keep(self.db, pair_id, hidden)
         if draft.split == "train" and self.tally.only_train:
             self.tally.marked += result.ids
         self.tally.added += added
@@ -303,6 +315,14 @@ class _Chunk:
             self.tally.waiting += status == "pending"
             self.tally.note_system(draft)
             new.append((row.line, draft))
+
+
+def _masked(db: Database, domain: Domain, draft: Draft) -> tuple[Draft, Sequence[MaskedWords]]:
+    """A candidate with its private words masked, and these; any other draft as it is."""
+    if not isinstance(draft, CandidatePair):
+        return draft, ()
+    masked = private_words.mask_conversation(db, domain, draft, draft.people)
+    return masked.draft, masked.words
 
 
 def _may_be_held_out(store: Store, pair_ids: Sequence[int]) -> None:

@@ -15,7 +15,7 @@ from data.pair_files.columns import ColumnMap, Columns, Fields, kind_of
 from data.pair_files.row_marks import NONE, RowMarks, read_marks
 from data.pair_files.sources.recognition import source_of
 from data.pair_files.sources.translation import RecordSource
-from data.pair_files.verdicts import BadRow, LeftOut, NumberedRow, RowError, Verdict
+from data.pair_files.verdicts import BadRow, LeftOut, NumberedRow, RowError, Verdict, candidate
 from data.pairs import judged_answers
 from data.pairs.judged_answers import JudgedDraft
 from data.pairs.pairs import Draft, check, is_blank
@@ -57,13 +57,18 @@ def _translated(
         reason = f"it resembles the {source.name}, but is built differently ({error!r})"
         yield NumberedRow(line, BadRow(line, reason))
         return
-    columns.sources[source.name] += 1
+    for record in said.records:
+        yield from read_row(record, line, columns)
+    if source.name:
+        columns.sources[source.name] += 1
     if said.note:
         columns.source_notes[said.note] = None
     if said.left_out:
         yield NumberedRow(line, LeftOut(line, said.left_out))
     for row in said.rows:
         for verdict in _verdicts(row, line, columns, None):
+            if said.candidate and isinstance(verdict, Draft):
+                verdict = candidate(verdict, said.people)
             yield NumberedRow(line, verdict)
 
 

@@ -30,6 +30,22 @@ class LeftOut:
     reason: str
 
 
+@dataclass(frozen=True)
+class CandidatePair(Draft):
+    """A pair from what people wrote to each other. It always waits for review, and the importer
+    masks contact data, secrets and names in it."""
+
+    people: frozenset[str] = frozenset()  # names of those who take part
+
+
+def candidate(draft: Draft, people: frozenset[str]) -> CandidatePair:
+    """The draft as a candidate."""
+    return CandidatePair(
+        draft.prompt, draft.response, draft.system, draft.turns, draft.fact, draft.split,
+        status="pending", people=people,
+    )  # fmt: skip
+
+
 Verdict = Draft | JudgedDraft | LeftOut | BadRow
 
 

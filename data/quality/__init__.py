@@ -14,6 +14,7 @@ retrain, imports and HTTP all call it, so that they say the same.
 - `findings`: what a check looks at, and what it reports
 - `fixes`: masks, quarantines and merges what the checks found, and undoes it
 - `languages`: pairs in another language than the others
+- `person_names`: finds the names of people in what they write to each other
 - `private_words`: masks contact data and secrets in pairs that wait for review
 - `quality_page`: the report as a page with charts
 - `secrets`: finds keys, tokens and passwords

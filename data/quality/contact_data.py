@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["e-mail address", "phone number", "IBAN", "card number", "secret"]
+Kind = Literal["e-mail address", "phone number", "IBAN", "card number", "secret", "name"]
 
 EMAIL = re.compile(
     r"(?<![\w.+-])[A-Za-z0-9][A-Za-z0-9._%+-]{0,63}@"

@@ -19,7 +19,7 @@ from data.domains import Domain
 from data.pairs import masked_words, pairs, review_status
 from data.pairs.masked_words import MaskedWords
 from data.pairs.pairs import Draft, Pair
-from data.quality import secrets
+from data.quality import person_names, secrets
 from data.quality.contact_data import FINDERS, Span, key
 from data.quality.findings import NotChecked
 from data.store import audit
@@ -94,6 +94,24 @@ def mask_for_review(db: Database, domain: Domain, draft: Draft) -> MaskedDraft:
     return mask_draft(
         draft, lambda words: key(words) in known or _is_approved(db, domain.id, words)
     )
+
+
+def mask_conversation(
+    db: Database, domain: Domain, draft: Draft, people: Collection[str]
+) -> MaskedDraft:
+    """The same for a pair from what people wrote to each other: their names are masked, too, save
+    those on the allow-list."""
+    find_names = person_names.finder(people)
+    texts = _texts(draft)
+    names = {text[span.start : span.end] for text in texts for span in find_names(text)}
+    if not names:
+        return mask_for_review(db, domain, draft)
+    known = allowed(db, domain)
+
+    def is_allowed(words: str) -> bool:
+        return key(words) in known or (words not in names and _is_approved(db, domain.id, words))
+
+    return mask_draft(draft, is_allowed, (*FINDING, find_names))
 
 
 def add_for_review(

@@ -7,8 +7,12 @@ key stays in the row, and the report names it.
 
 - `annotations`: what annotators answered about a text: an answer, a rating, a preference
 - `argilla`: records of Argilla 1 and 2
+- `freshdesk`: articles, canned responses and tickets of Freshdesk
+- `intercom`: articles, macros and conversations of Intercom
 - `label_studio`: tasks of Label Studio, and its short forms
 - `labelbox`: data rows of Labelbox
 - `recognition`: which tool wrote a record
+- `support_conversation`: what a customer asked first, and what an agent answered in public
 - `translation`: what a record says, as rows
+- `zendesk`: articles, macros and tickets of Zendesk
 """

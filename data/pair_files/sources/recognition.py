@@ -2,10 +2,17 @@
 
 from functools import lru_cache
 
-from data.pair_files.sources import argilla, label_studio, labelbox
+from data.pair_files.sources import argilla, freshdesk, intercom, label_studio, labelbox, zendesk
 from data.pair_files.sources.translation import Given, Record, RecordSource
 
-SOURCES: tuple[RecordSource, ...] = (*label_studio.SOURCES, *labelbox.SOURCES, *argilla.SOURCES)
+SOURCES: tuple[RecordSource, ...] = (
+    *label_studio.SOURCES,
+    *labelbox.SOURCES,
+    *zendesk.SOURCES,
+    *intercom.SOURCES,
+    *freshdesk.SOURCES,
+    *argilla.SOURCES,
+)
 PAIR = frozenset({"prompt", "response"})
 
 
