@@ -50,9 +50,8 @@ from serving.engine.management_api import ask
 from tests.conftest import free_port
 from tuning.child_process import ExitCode
 from tuning.data import examples
-from tuning.evaluation import generation
 from tuning.evaluation.reference_outputs import answer_logprobs
-from tuning.model import base_model
+from tuning.model import base_model, greedy_answers
 from tuning.recipe.recipe import Recipe
 from tuning.worker.child import execute_run
 
@@ -120,7 +119,7 @@ def probes(
     ]
     made = []
     for prompt, answer in zip(
-        prompts, generation.generate(base, tuned, prompts, TOKENS), strict=True
+        prompts, greedy_answers.generate(base, tuned, prompts, TOKENS), strict=True
     ):
         every = answer_logprobs(base, tuned, prompt, answer)
         own = [float(every[i, token]) for i, token in enumerate(answer)]

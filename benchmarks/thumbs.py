@@ -33,8 +33,8 @@ from data.store.db import Store
 from tuning.data.examples import Example, encode
 from tuning.data.run_inputs import RunInputs
 from tuning.data.training_set import prepare_training_set
-from tuning.evaluation import generation, metrics
-from tuning.model import base_model
+from tuning.evaluation import metrics
+from tuning.model import base_model, greedy_answers
 from tuning.model.base_model import Base
 from tuning.recipe import recipe
 from tuning.recipe.recipe import Recipe
@@ -157,7 +157,7 @@ def answers(base: Base, tuned: Any, some: Sequence[Pair]) -> list[str]:
     for start in range(0, len(order), ROWS):
         rows = order[start : start + ROWS]
         most = max(examples[i].trained for i in rows) + 16
-        made = generation.generate(base, tuned, [examples[i].prompt for i in rows], most)
+        made = greedy_answers.generate(base, tuned, [examples[i].prompt for i in rows], most)
         for i, ids in zip(rows, made, strict=True):
             words = [token for token in ids if token not in base.stops]
             said[i] = base.tokenizer.decode(words, skip_special_tokens=True).strip()

@@ -73,8 +73,8 @@ MAY_IMPORT: dict[str, str] = {
     "tuning.evaluation": "data tuning.data tuning.model tuning.progress tuning.threads "
     "tuning.training",
     "tuning.adapters": "data tuning.model tuning.recipe",
-    "tuning.search": "data tuning.child_process tuning.data tuning.evaluation tuning.progress "
-    "tuning.recipe tuning.threads tuning.training",
+    "tuning.search": "data tuning.child_process tuning.data tuning.evaluation tuning.model "
+    "tuning.progress tuning.recipe tuning.threads tuning.training",
     "tuning.worker": "data tuning.adapters tuning.child_process tuning.data tuning.evaluation "
     "tuning.model tuning.progress tuning.recipe tuning.search tuning.threads tuning.training",
     "serving.sse": "",

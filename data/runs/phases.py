@@ -15,6 +15,7 @@ class Phase(StrEnum):
     LOADING_MODEL = "loading_model"
     FINDING_RATE = "finding_rate"
     SCORING_RATED_ANSWERS = "scoring_rated_answers"
+    ASKING_ABOUT_OLD_PAIRS = "asking_about_old_pairs"
     TRAINING = "training"
     MEASURING = "measuring"
     PUBLISHING = "publishing"
@@ -33,6 +34,7 @@ TEXT = {
     Phase.FREEZING_DATASET: "freezing the dataset",
     Phase.LOADING_MODEL: "loading the base model",
     Phase.FINDING_RATE: "looking for a learning rate",
+    Phase.ASKING_ABOUT_OLD_PAIRS: "asking the live adapter about old pairs",
     Phase.SCORING_RATED_ANSWERS: "asking the live adapter about rated answers",
     Phase.TRAINING: "training",
     Phase.MEASURING: "measuring",

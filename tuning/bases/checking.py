@@ -19,9 +19,9 @@ from data.config.settings import Settings
 from data.store.errors import Invalid, Unavailable
 from data.wheels import Progress
 from tuning.data.examples import IGNORED, Example
-from tuning.evaluation.generation import generate
 from tuning.model import base_model, licences
 from tuning.model.base_model import Base
+from tuning.model.greedy_answers import generate
 from tuning.recipe.recipe import Recipe
 from tuning.training import loop
 

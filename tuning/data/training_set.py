@@ -71,6 +71,7 @@ class TrainingSet:
     reworded: int  # pairs that are trained with a newer answer of their fact
     held_out: Sequence[HeldOutQuestion] = ()  # of a fold
     references_sha256: str = ""  # of the references in the prompts; '' if there are none
+    old: Sequence[Example] = ()  # pairs that the continued adapter was trained on
 
 
 def prepare_training_set(
@@ -171,11 +172,17 @@ def prepare_training_set(
         measured["new"] = measurable(new[:MEASURED_EXAMPLES])
         selected_by = ("new", *selected_by)  # learned, but not at the cost of old facts
         held = ("new", *held)
+    old: Sequence[Example] = ()
+    if parent is not None and grounded is None:
+        old = [train[pair.id] for pair in kept["train"] if pair.id not in new_ids]
+    elif parent is not None and recipe.ewc:
+        old = measurable([pair for pair in kept["train"] if pair.id not in new_ids])
     encoded(kept["golden"])  # report unusable golden pairs before training
     asked = questions(kept["validation"], measurable(kept["validation"])) if fold else []
     return TrainingSet(
         recipe, epoch, measured, selected_by, held,
         len(new_ids), len(current.superseded), len(current.reworded), asked, references_sha256,
+        old,
     )  # fmt: skip
 
 

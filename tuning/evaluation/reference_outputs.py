@@ -21,8 +21,8 @@ from torch import Tensor
 from data.adapters.registry import ReferenceOutput
 from tuning.data.examples import Example
 from tuning.data.training_set import TrainingSet
-from tuning.evaluation import generation
 from tuning.evaluation.eval_sets import EvalSets
+from tuning.model import greedy_answers
 from tuning.model.base_model import Base, only_positions
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ def probes(
     model.eval()
     try:
         prompts = [e.prompt for e in chosen]
-        answers = generation.generate(base, model, prompts, PROBE_TOKENS)
+        answers = greedy_answers.generate(base, model, prompts, PROBE_TOKENS)
         every = all_logprobs(base, model, prompts, answers)
         return tuple(map(_probe, chosen, answers, every))
     finally:
@@ -122,7 +122,7 @@ def _try(base: Base, model: Any, examples: Sequence[Example], news: set[int]) ->
         return []
     tried = []
     prompts = [e.prompt for e in examples]
-    answers = generation.generate(base, model, prompts, TOKENS)
+    answers = greedy_answers.generate(base, model, prompts, TOKENS)
     with model.disable_adapter():
         likeliest = [found.argmax(-1) for found in all_logprobs(base, model, prompts, answers)]
     every = all_logprobs(base, model, prompts, answers)

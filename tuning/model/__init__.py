@@ -5,6 +5,7 @@
 - `cpu_linear`: dense copies of a 4-bit base's weights, for training on a CPU
 - `cpu_lora`: faster LoRA layers for training on a CPU
 - `cpu_norm`: RMSNorm with a faster backward pass, for training on a CPU
+- `greedy_answers`: greedy answers of the model that is in memory
 - `licences`: the licence of the base model, which people confirm if it forbids common uses
 - `memory_check`: whether a run fits on a GPU that it shares with the engine
 - `reading_adapter`: where the reading adapter of a base is kept

@@ -154,6 +154,12 @@ class Recipe(BaseModel):
     there is one and `references` is on."""
     replay_share: float = Field(default=0.3, ge=0, lt=1)
     """Incremental runs: the share of examples that the parent was already trained on."""
+    replay_answers: Literal["pairs", "adapter"] = "pairs"
+    """Incremental runs: what replayed questions are answered with: their approved `pairs`, or what
+    the continued `adapter` answers itself (on-policy replay). Not with `references`."""
+    ewc: float = Field(default=0.0, ge=0, le=1e6)
+    """Incremental runs: how strongly weights that old pairs depend on are held near their old
+    values (elastic weight consolidation); 0: not."""
     preference_beta: float = Field(default=0.1, gt=0, le=10)
     """The beta of KTO and DPO: how close answers stay to those of the adapter that it starts from.
     Smaller values let them move further."""
@@ -171,6 +177,11 @@ class Recipe(BaseModel):
         if self.packing and self.neftune_alpha:
             raise ValueError(
                 "packing and neftune_alpha cannot be combined: the noise depends on a pair's length"
+            )
+        if self.replay_answers == "adapter" and self.references:
+            raise ValueError(
+                "replay_answers=adapter and references cannot be combined: which references a "
+                "replayed question gets changes from pass to pass"
             )
         if self.refusal_share + self.reading_share >= 0.9:
             raise ValueError(

@@ -19,7 +19,8 @@ from data.search.search import PairSearch
 from data.store.db import Store
 from tuning.data.run_inputs import freeze_dataset
 from tuning.data.training_set import Fold, TrainingSet
-from tuning.evaluation import generation, metrics
+from tuning.evaluation import metrics
+from tuning.model import greedy_answers
 from tuning.progress import ProgressReporter, StepProgress, TrialProgress
 from tuning.recipe import search_space
 from tuning.search import search
@@ -108,7 +109,7 @@ def held_out_f1(loaded: LoadedModel, training_set: TrainingSet) -> float | None:
         some = questions[start : start + ROWS]
         most = max(q.expected_tokens for q in some) + 8
         with torch.no_grad():
-            outputs = generation.generate(base, loaded.model, [q.prompt for q in some], most)
+            outputs = greedy_answers.generate(base, loaded.model, [q.prompt for q in some], most)
         for question, ids in zip(some, outputs, strict=True):
             tokens = [token for token in ids if token not in base.stops]
             text = base.tokenizer.decode(tokens, skip_special_tokens=True)

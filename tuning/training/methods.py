@@ -14,6 +14,7 @@ from data.runs.methods import METHODS, MethodName, refuse_unsupported
 from data.search.search import PairSearch
 from tuning.data.run_inputs import RunInputs
 from tuning.data.training_set import Fold, TrainingSet, prepare_training_set
+from tuning.training import retention
 from tuning.training.dpo_set import set_up_dpo
 from tuning.training.method_setup import MethodSetup, SetUpMethod
 from tuning.training.preference_set import set_up_kto
@@ -30,9 +31,10 @@ def set_up_sft(
     search: PairSearch | None = None,
 ) -> MethodSetup:
     """Supervised fine-tuning: cross entropy on the responses of approved pairs."""
-    return MethodSetup(
-        prepare_training_set(db, settings, inputs, tokenizer, fold=fold, found=found, search=search)
+    training_set = prepare_training_set(
+        db, settings, inputs, tokenizer, fold=fold, found=found, search=search
     )
+    return retention.keeping_old_pairs(training_set)
 
 
 class SetUpStage(SetUpMethod, Protocol):
@@ -65,13 +67,12 @@ def sft_then(second: SetUpStage) -> SetUpMethod:
         found: Mapping[str, Any] | None = None,
         search: PairSearch | None = None,
     ) -> MethodSetup:
-        first = set_up_sft(
-            db, settings, inputs, tokenizer, fold=fold, found=found, search=search
-        ).training_set
+        setup = set_up_sft(db, settings, inputs, tokenizer, fold=fold, found=found, search=search)
+        first = setup.training_set
         then = second(db, settings, inputs, tokenizer, search=search, after=first)
         why = first.recipe.why + then.training_set.recipe.why
         recipe = first.recipe.model_copy(update={"why": why})
-        return MethodSetup(replace(first, recipe=recipe), then=then)
+        return replace(setup, training_set=replace(first, recipe=recipe), then=then)
 
     return set_up_both
 

@@ -21,8 +21,7 @@ from tests.tuning.conftest import teach
 from tests.tuning.families import FAMILIES, build
 from tuning.child_process import ExitCode
 from tuning.data import examples
-from tuning.evaluation import generation
-from tuning.model import base_model
+from tuning.model import base_model, greedy_answers
 from tuning.recipe.recipe import Recipe
 from tuning.worker.child import execute_run
 
@@ -68,7 +67,7 @@ def answers_of_transformers(settings: Settings, adapter: Adapter) -> list[str]:
     said = []
     for number in range(4):
         prompt = tuple(examples.prompt_ids(base.tokenizer, question(number)))
-        (ids,) = generation.generate(base, with_adapter, [prompt], 40)
+        (ids,) = greedy_answers.generate(base, with_adapter, [prompt], 40)
         said.append(base.tokenizer.decode([i for i in ids if i not in base.stops]).strip())
     return said
 

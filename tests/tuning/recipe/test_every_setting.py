@@ -20,6 +20,7 @@ from tuning.progress import StepProgress
 from tuning.recipe import recipe as recipes
 from tuning.recipe.recipe import Recipe
 from tuning.training import loop, rate_finder
+from tuning.training.ewc import Ewc
 from tuning.training.kto import Kto
 
 PLAIN: dict[str, Any] = {
@@ -29,6 +30,7 @@ PLAIN: dict[str, Any] = {
 ELSEWHERE = {  # shown in a test of its own
     "method": "test_preference_run.py: a run on rated answers",
     "dora": "test_recipe.py: refused",
+    "replay_answers": "test_own_answers.py: what old questions are answered with",
     "packing": "test_packing.py: the same loss and gradients, in fewer tokens",
     "loss_turns": "test_examples.py: which answers carry loss",
     "max_length": "test_examples.py, test_training_set.py: longer pairs are refused",
@@ -270,6 +272,23 @@ def evaluations(bench: Bench) -> None:
 def replay_share(bench: Bench) -> None:
     passes = [mixed(SOME[:4], SOME[4:], share, 0) for share in (0.2, 0.5, 0.75)]
     assert [len(epoch(0)) for epoch in passes] == [5, 8, 16]
+
+
+@shows
+def ewc(bench: Bench) -> None:
+    """Weights stay nearer to where they began."""
+
+    def moved(strength: float) -> float:
+        chosen = asked({"ewc": strength})
+        base = bench.base()
+        tuned = new_adapter(base, chosen)
+        before = {n: p.detach().clone() for n, p in trainable(tuned).items()}
+        objective = Ewc(SOME[:4], chosen.ewc)
+        objective.prepare(base, tuned, chosen)
+        loop.train(base, tuned, lambda _: SOME, {}, (), chosen, objective=objective.learn)
+        return sum(float((p - before[n]).detach().abs().sum()) for n, p in trainable(tuned).items())
+
+    assert moved(1000.0) < 0.85 * moved(0.0)
 
 
 @shows
