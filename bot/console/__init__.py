@@ -10,6 +10,7 @@ Slack call.
 - `navigation`: the entries of the console's navigation
 - `pair_filter`: the filter of a list of pairs, in addresses and forms
 - `pair_history`: what happened to a pair, in words
+- `openid`: signing in with an OpenID provider: the code flow with PKCE
 - `pages`: the console's pages
 - `rendering`: how the console's pages are made: templates, messages after a form, errors
 - `result_chart`: draws the results of a comparison

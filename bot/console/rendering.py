@@ -107,6 +107,7 @@ async def page(
         "domain": current,
         "switch": lambda name: address(request, switched.replace("{domain}", name)),
         "chat": service.settings.bot.web_chat,
+        "oidc": service.settings.oidc,
         "said": said,
         "problem": None,
     }

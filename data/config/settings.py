@@ -12,6 +12,7 @@ Each section is a module of `data/config/sections/`. Import the classes from her
 import os
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,6 +24,7 @@ from data.config.sections.base_model import BASES, NAME, POCKET, BaseModelSettin
 from data.config.sections.bot import BotSettings
 from data.config.sections.fields import LAST_PORT, Section
 from data.config.sections.gate import GateSettings
+from data.config.sections.oidc import OidcSettings
 from data.config.sections.search import ENCODERS, SearchSettings
 from data.config.sections.serving import ServingSettings
 from data.config.sections.slack import SlackSettings
@@ -40,6 +42,7 @@ __all__ = [
     "BaseModelSettings",
     "BotSettings",
     "GateSettings",
+    "OidcSettings",
     "SearchSettings",
     "ServingSettings",
     "Settings",
@@ -50,6 +53,19 @@ __all__ = [
 ]
 
 FILE_NAME = "understudy.toml"
+
+
+@dataclass(frozen=True, eq=False)
+class SettingSources:
+    """What set each setting. Settings with the same values are the same, whatever set them."""
+
+    by_setting: Mapping[str, str] = field(default_factory=dict)  # `bot.port` -> a variable, a file
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SettingSources)
+
+    def __hash__(self) -> int:
+        return 0
 
 
 class Settings(Section):
@@ -68,12 +84,13 @@ class Settings(Section):
     search: SearchSettings = SearchSettings()
     answers: AnswersSettings = AnswersSettings()
     slack: SlackSettings = SlackSettings()
-    _sources: dict[str, str] = PrivateAttr(default_factory=dict)  # `bot.port` -> what set it
+    oidc: OidcSettings = OidcSettings()
+    _sources: SettingSources = PrivateAttr(default=SettingSources())
 
     @property
     def sources(self) -> Mapping[str, str]:
         """What set each setting that has not its default: `bot.port` -> a variable, or the file."""
-        return self._sources
+        return self._sources.by_setting
 
     @model_validator(mode="after")
     def _know_added_bases(self) -> Self:
@@ -127,6 +144,7 @@ SECTIONS: dict[str, type[Section]] = {
     "search": SearchSettings,
     "answers": AnswersSettings,
     "slack": SlackSettings,
+    "oidc": OidcSettings,
 }
 
 
@@ -174,7 +192,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
             search = search.model_copy(update={"encoder": str(encoder.resolve())})
             break
     found = settings.model_copy(update={"home": home, "base": base, "search": search})
-    found._sources = in_file | origin
+    found._sources = SettingSources(in_file | origin)
     return found
 
 

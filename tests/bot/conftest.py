@@ -21,7 +21,13 @@ from bot import app
 from data import domains
 from data.adapters import placements, registry
 from data.adapters.registry import Adapter
-from data.config.settings import AnswersSettings, BotSettings, ServingSettings, Settings
+from data.config.settings import (
+    AnswersSettings,
+    BotSettings,
+    OidcSettings,
+    ServingSettings,
+    Settings,
+)
 from data.conversations import conversations
 from data.domains import Domain
 from data.people import keys
@@ -139,6 +145,7 @@ def answering(
     vllm: FakeVllm,
     answers: AnswersSettings = ALONE,
     engines: ServingSettings = ENGINES,
+    oidc: OidcSettings | None = None,
     **bot_settings: Any,
 ) -> Iterator[Bot]:
     """The service over a new store. By default, adapters answer without a search."""
@@ -147,6 +154,7 @@ def answering(
         bot=BotSettings(port=free_port(), **({"engine_wait_s": 0} | bot_settings)),
         answers=answers,
         serving=engines,
+        oidc=oidc or OidcSettings(),
     )
     with Store(settings.store_path) as store:
         subject = Bot(settings, store, vllm)

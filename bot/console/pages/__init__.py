@@ -6,6 +6,7 @@
 - `keys`: API keys
 - `imports`: files of pairs: looking at one, importing it, and taking an import back
 - `nothing`: addresses where there is no page
+- `oidc`: signing in with an OpenID provider
 - `overview`: the state of every domain, and what needs somebody's attention
 - `pairs`: the pairs of a domain: search, filters, decisions on many, one pair, facts
 - `people`: who may use the console: invitations, roles, sessions
@@ -28,6 +29,7 @@ from bot.console.pages import (
     imports,
     keys,
     nothing,
+    oidc,
     overview,
     pairs,
     people,
@@ -48,6 +50,7 @@ router = ConsoleRouter()
 for part in (
     static,
     sign_in,
+    oidc,
     account,
     overview,
     people,

@@ -22,6 +22,8 @@ OPEN = {
     ("GET", "/web/theme.css"),
     ("GET", "/console/sign-in"),
     ("POST", "/console/sign-in"),  # needs a link
+    ("GET", "/console/sign-in/oidc"),
+    ("GET", "/console/sign-in/oidc/callback"),  # needs what began in this browser
     ("GET", "/console/static/{name}"),
 }
 LOCAL = {("GET", "/metrics")}  # open to the same machine: tests/bot/api/test_health.py
