@@ -57,6 +57,7 @@ from bot.api.rate_bounds import RateBounds
 from bot.api.responses import Responses
 from bot.api.text_completions import TextCompletions
 from bot.console.background_backup import BackgroundBackup
+from bot.console.quality_checks import QualityChecks
 from bot.experiments.decider import deciding
 from bot.experiments.rollout import rolling_out
 from bot.runtime import erasure_loop, recalibration_loop
@@ -90,6 +91,8 @@ def create_app(settings: Settings, store: Store, engine: EngineClient | None = N
 
     slack = _slack(service)
     import_jobs = ImportJobs(store, settings.home)
+    quality_queue = quality.queue()
+    quality_checks = QualityChecks(settings, store, quality_queue)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -97,6 +100,7 @@ def create_app(settings: Settings, store: Store, engine: EngineClient | None = N
             stack.push_async_callback(client.close)
             stack.push_async_callback(service.chat.close)
             stack.push_async_callback(import_jobs.close)
+            stack.push_async_callback(quality_checks.close)
             await stack.enter_async_context(_cleaning_up(service))
             await stack.enter_async_context(deciding(store))
             await stack.enter_async_context(rolling_out(store))
@@ -116,7 +120,8 @@ def create_app(settings: Settings, store: Store, engine: EngineClient | None = N
     app.state.rate_bounds = RateBounds.of(store, settings.bot)
     app.state.background_backup = BackgroundBackup()
     app.state.embedding_queue = EmbeddingQueue()
-    app.state.quality_queue = quality.queue()
+    app.state.quality_queue = quality_queue
+    app.state.quality_checks = quality_checks
     app.state.import_jobs = import_jobs
     app.add_middleware(RequestMiddleware, bot=settings.bot)
     for family in (UnderstudyError, RequestValidationError, HTTPException):

@@ -173,7 +173,8 @@ def export(app: App, domain: str, file: Path, format_: str, status: store.Status
 
     db = app.store.db
     wanted = None if str(status) == "all" else status
-    count = pairs_files.write(store.list_pairs(db, domains.get(db, domain), wanted), file, format_)
+    found = store.iterate_pairs(db, domains.get(db, domain), wanted)
+    count = pairs_files.write(found, file, format_)
     terminal.echo(f"Wrote {count} pairs to {file}.")
 
 

@@ -12,6 +12,7 @@ Slack call.
 - `pair_history`: what happened to a pair, in words
 - `openid`: signing in with an OpenID provider: the code flow with PKCE
 - `pages`: the console's pages
+- `quality_checks`: checks of pairs that run in the background
 - `rendering`: how the console's pages are made: templates, messages after a form, errors
 - `result_chart`: draws the results of a comparison
 - `routes`: the routes of the web chat: its static files, and the calls of its script under `/web`

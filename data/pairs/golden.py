@@ -13,7 +13,7 @@ from data.pairs import contamination, pairs
 from data.pairs.contamination import Guard, seen_by
 from data.pairs.pairs import Draft, Pair
 from data.store import audit
-from data.store.db import Store, value
+from data.store.db import Store, rows, value
 from data.store.errors import Conflict, NotFound
 
 
@@ -69,7 +69,11 @@ def count(db: Database, domain: Domain) -> int:
 
 def list_golden(db: Database, domain: Domain) -> list[Pair]:
     """The golden set, oldest first."""
-    return [pair for pair in pairs.list_pairs(db, domain, "approved") if pair.split == "golden"]
+    sql = (
+        f"{pairs.SELECT} INDEXED BY pairs_golden WHERE domain_id = ? AND status = 'approved' "
+        "AND split = 'golden' AND forgotten_at IS NULL ORDER BY id"
+    )
+    return [pairs._pair(r) for r in rows(db, sql, [domain.id])]
 
 
 def release(db: Database, domain: Domain, pair_id: int, actor: str) -> Pair:

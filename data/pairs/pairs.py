@@ -9,7 +9,7 @@ indented YAML is not the same without its indentation.
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -268,6 +268,26 @@ def list_pairs(
     if import_id is not None:
         sql, given = sql + " AND import_id = ?", [*given, import_id]
     return [_pair(r) for r in rows(db, sql + " ORDER BY id LIMIT ?", [*given, limit or -1])]
+
+
+def iterate_pairs(
+    db: Database, domain: Domain, status: Status | None = None, together: int = 500
+) -> Iterator[Pair]:
+    """The domain's pairs by id, read a few at a time, however many there are."""
+    only = "" if status is None else "AND status = :status"
+    sql = (
+        f"{SELECT} WHERE domain_id = :domain AND id > :after {only} AND forgotten_at IS NULL "
+        "ORDER BY id LIMIT :together"
+    )
+    after = 0
+    while found := rows(
+        db,
+        sql,
+        {"domain": domain.id, "status": status, "after": after, "together": together},
+    ):
+        for one in found:
+            yield _pair(one)
+        after = found[-1]["id"]
 
 
 def counts(db: Database, domain: Domain) -> dict[str, int]:

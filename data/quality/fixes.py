@@ -65,6 +65,12 @@ def apply(
     return Fixed(batch, done["mask"], done["quarantine"], done["merge"], left)
 
 
+def can_undo(db: Database, domain: Domain) -> bool:
+    """Whether there is a fix of the domain that was not undone."""
+    sql = "SELECT 1 FROM quality_fixes WHERE domain_id = ? AND undone_at IS NULL LIMIT 1"
+    return value(db, sql, [domain.id]) is not None
+
+
 def undo(store: Store, domain: Domain, actor: str) -> Fixed:
     """Undo the last fix of the domain that was not undone. Raises NotFound if there is none."""
     sql = "SELECT max(batch) FROM quality_fixes WHERE domain_id = ? AND undone_at IS NULL"

@@ -4,6 +4,9 @@
 - `comparisons`: starting comparisons, how they stand, and what can be done about them
 - `conversations`: what people asked and were answered
 - `keys`: API keys
+- `exports`: the pairs of a domain as a file
+- `findings`: what the quality checks found, fixing it, and undoing that
+- `golden`: the golden set of a domain
 - `imports`: files of pairs: looking at one, importing it, and taking an import back
 - `nothing`: addresses where there is no page
 - `oidc`: signing in with an OpenID provider
@@ -26,6 +29,9 @@ from bot.console.pages import (
     account,
     comparisons,
     conversations,
+    exports,
+    findings,
+    golden,
     imports,
     keys,
     nothing,
@@ -55,6 +61,9 @@ for part in (
     overview,
     people,
     start,
+    exports,
+    findings,
+    golden,
     imports,
     pairs,
     review,

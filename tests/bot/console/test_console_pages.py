@@ -11,7 +11,7 @@ from sqlite_utils import Database
 from bot.experiments import comparisons
 from data.experiments import assignments, experiments
 from data.feedback import feedback, unanswered
-from data.pairs import pairs
+from data.pairs import golden, imports, pairs
 from data.pairs.pairs import Draft
 from data.people import sign_in_links
 from data.runs import runs
@@ -35,6 +35,10 @@ PAGES = (
     "/console/domains/helpdesk/pairs",
     "/console/domains/helpdesk/pairs/1",
     "/console/domains/helpdesk/pairs/facts",
+    "/console/domains/helpdesk/pairs/imports",
+    "/console/domains/helpdesk/pairs/findings",
+    "/console/domains/helpdesk/pairs/golden",
+    "/console/domains/helpdesk/pairs/export",
     "/console/domains/helpdesk/review",
     "/console/domains/helpdesk/unanswered",
     "/console/domains/helpdesk/tune",
@@ -85,7 +89,13 @@ def furnish(bot: Bot) -> None:
         known = [
             Draft(f"{how} do seats cost?", "Ten.", fact="seats") for how in ("What", "How much")
         ]
-        pairs.add(db, domain, known, source="import", status="approved")
+        number = imports.begin(db, domain, "seats", "seats.csv", "user:ann")
+        pairs.add(db, domain, known, source="import", status="approved", import_id=number)
+        golden.add(db, domain, "Who pays?", "You.", "user:ann")
+        db.execute(
+            "INSERT INTO quality_marks (domain_id, check_name, pair_id) VALUES (?, 'phones', 1)",
+            [domain.id],
+        )
         unanswered.add(db, given.reply(db, domain, question="Where is it?", answer=""), domain)
         wrong = given.reply(db, domain, "slack:T1/U2", "How many seats?", "Three.")
         feedback.correction(db, wrong, "slack:T1/U2", "Forty-two seats.")
