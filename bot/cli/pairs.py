@@ -71,7 +71,7 @@ def import_(
     preview: bool,
     as_json: bool,
 ) -> None:
-    """Import pairs from FILE: JSON, chat messages, preference data, CSV, Excel, Parquet, or a zip.
+    """Import pairs from FILE: JSON, chats, preferences, CSV, Excel, Parquet, an FAQ, or a zip.
 
     The format is recognised by the content (docs/importing.md), and columns by their names, in
     several languages. Valid rows are imported; the others are reported with their line numbers, and

@@ -10,13 +10,17 @@ importer stores what may be stored and reports the rest.
 - `columns`: which part of a pair each column is, and which columns are not used
 - `conflicting_answers`: finds rows whose question has another answer already
 - `csv_files`: tables as CSV
+- `docx_files`: FAQ documents of Word
 - `encodings`: files that are not UTF-8
+- `faq_blocks`: questions and answers of a document
 - `files`: reads and writes files
 - `formats`: the file formats, one entry each
+- `html_files`: FAQ pages in HTML
 - `html_text`: HTML as plain text
 - `import_process`: previews and imports uploaded files in a process of their own
 - `importer`: imports a file into a domain, or shows what an import would do
 - `json_files`: JSON Lines, JSON arrays, and objects of several lines
+- `markdown_files`: FAQ documents in Markdown, and text with `Q:` and `A:`
 - `open_rows`: opens a file, recognises it, and gives its rows
 - `parquet_files`: Parquet files, with pyarrow
 - `preferences`: preferred, rejected, liked and disliked answers

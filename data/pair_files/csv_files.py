@@ -29,9 +29,12 @@ TITLE_ROWS = 20  # lines before the header that are searched
 Header = tuple[list[str], str]  # column names, delimiter
 
 
-def has_header(start: bytes, columns: ColumnMap) -> bool:
-    """Whether one of the first lines names the columns of a table."""
-    return _find_header(start.removeprefix(BOM).decode("utf-8", "replace"), columns) is not None
+def has_header(start: bytes, columns: ColumnMap, *, first: bool = False) -> bool:
+    """Whether one of the first lines, or the `first` of all, names the columns of a table."""
+    text = start.removeprefix(BOM).decode("utf-8", "replace").lstrip()
+    found = _find_header(text, columns)
+    at = 1 + bool(SEPARATOR.match(text.partition("\n")[0]))
+    return found is not None and (not first or found[0] == at)
 
 
 def read_csv(lines: Lines, reading: Reading) -> Iterator[NumberedRow]:

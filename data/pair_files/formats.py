@@ -8,7 +8,10 @@ from typing import IO
 
 from data.pair_files.columns import ColumnMap
 from data.pair_files.csv_files import CSV, has_header
+from data.pair_files.docx_files import DOCX
+from data.pair_files.html_files import HTML_PAGE
 from data.pair_files.json_files import is_document, json_lines, read_document
+from data.pair_files.markdown_files import MARKDOWN
 from data.pair_files.parquet_files import PARQUET
 from data.pair_files.reading import PairFormat
 from data.pair_files.rows import fields_of, messages_of
@@ -23,6 +26,9 @@ FORMATS: dict[str, PairFormat] = {
     "csv": CSV,
     "xlsx": XLSX,
     "parquet": PARQUET,
+    "html": HTML_PAGE,
+    "markdown": MARKDOWN,
+    "docx": DOCX,
 }
 WRITTEN = tuple(name for name, found in FORMATS.items() if found.write)
 
@@ -31,6 +37,8 @@ def detect(start: bytes, columns: ColumnMap) -> PairFormat | None:
     """The format of a file that begins with these bytes, or None."""
     if MIXED_JSON.starts(start):
         return MIXED_JSON
+    if has_header(start, columns, first=True):
+        return CSV
     for name, found in FORMATS.items():
         if name != "csv" and found.starts(start):
             return found

@@ -133,7 +133,7 @@ def numbered_rows(lines: Lines, reading: Reading, format: str = AUTO) -> Iterato
                 f"Did you mean `--map {named}`?"
             )
         raise Unrecognised(
-            f"{reading.path} is neither JSON nor a table: {_begins(start)} "
+            f"{reading.path} is neither JSON nor a table nor an FAQ: {_begins(start)} "
             "`--map question=COLUMN,answer=COLUMN` names the columns of a table."
         )
     return found.read(lines, reading)
