@@ -20,8 +20,9 @@ Id = Annotated[int, Path(ge=1, lt=2**63)]
     "/adapters/{name}/lineage",
     tags=["Adapters"],
     dependencies=[Depends(auth.reviewer)],
-    response_description="`steps`: each training, with its run, `dataset`, `pairs` and `ratings`; "
-    "`people` whose words were learned; `continued_by`: adapters that have this knowledge, too.",
+    response_description="`steps`: each training, with its run, `dataset`, `pairs`, "
+    "`ratings` and `preferred` pairs; `people` whose words were learned; `continued_by`: adapters "
+    "that have this knowledge, too.",
     responses={404: {"description": "There is no such adapter."}},
 )
 async def of_adapter(request: Request, name: Name) -> dict[str, Any]:

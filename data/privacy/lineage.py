@@ -44,6 +44,7 @@ class LineageStep:
     dataset: str  # its digest; '' if none is recorded
     pairs: tuple[PairOrigin, ...]
     ratings: tuple[str, ...]  # ids of the rated replies of a preference run
+    preferred: tuple[PairOrigin, ...] = ()  # pairs whose answers it learned to prefer (DPO)
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ class AdapterLineage:
     @property
     def people(self) -> tuple[str, ...]:
         """The people whose words it learned."""
-        return tuple(sorted({p for s in self.steps for pair in _trained(s) for p in pair.people}))
+        learned = (pair for step in self.steps for pair in (*_trained(step), *step.preferred))
+        return tuple(sorted({person for pair in learned for person in pair.people}))
 
     @property
     def sentences(self) -> list[str]:
@@ -159,7 +161,13 @@ def _step(db: Database, adapter: Row) -> LineageStep:
         "ON o.id = dp.pair_id WHERE dp.dataset_id = ? ORDER BY o.id",
         [adapter["dataset_id"] or 0],
     )
-    people = _people(db, [r["id"] for r in found])
+    preferred = rows(
+        db,
+        f"{PAIR} WHERE p.id IN (SELECT pair_id FROM run_judgements WHERE run_id = :run "
+        "UNION SELECT pair_id FROM run_judged_answers WHERE run_id = :run) ORDER BY p.id",
+        {"run": adapter["run_id"] or 0},
+    )
+    people = _people(db, [r["id"] for r in (*found, *preferred)])
     ratings = rows(
         db,
         "SELECT reply_id FROM run_judgements WHERE run_id = ? ORDER BY reply_id",
@@ -175,6 +183,7 @@ def _step(db: Database, adapter: Row) -> LineageStep:
         dataset=adapter["sha256"] or "",
         pairs=tuple(_origin({**r, "split": r["in_split"]}, people) for r in found),
         ratings=tuple(r["reply_id"] for r in ratings),
+        preferred=tuple(_origin(r, people) for r in preferred),
     )
 
 
@@ -215,7 +224,11 @@ def _step_sentence(step: LineageStep) -> str:
     if step.why:
         said += f" ({step.why.removesuffix('.')})"
     if step.ratings:
-        said += f", on {len(step.ratings)} rated answers"
+        count = len(step.ratings)
+        said += f", on {count} rated answer{'s' * (count != 1)}"
+    if step.preferred:
+        count = len(step.preferred)
+        said += f", preferring the answers of {count} pair{'s' * (count != 1)}"
     trained = _trained(step)
     if trained:
         sources = Counter(pair.source for pair in trained)

@@ -10,7 +10,7 @@ from data.adapters import registry
 from data.adapters.registry import Adapter
 from data.domains import Domain
 from data.feedback import feedback
-from data.pairs import datasets, review_status
+from data.pairs import datasets, preference_pairs, review_status
 from data.pairs.pairs import Draft
 from data.privacy import erasure, lineage
 from data.privacy.erasure import ErasureReceipt
@@ -151,3 +151,23 @@ def test_an_open_run_is_not_disturbed(
     done = asyncio.run(erasure.erase_person(store, store.path.parent, ANN, BOB, retrain=True))
     assert done.retrains == ()
     assert runs.get(store.db, open_run.id).state == "queued"
+
+
+def test_a_preference_run_names_the_answers_that_it_prefers(
+    store: Store, domain: Domain, corrected: tuple[int, str]
+) -> None:
+    pair, reply = corrected
+    with store.write() as db:
+        run = runs.queue(db, domain, BOB, kind="full", recipe={"method": "dpo"})
+        preference_pairs.freeze(db, run.id, domain)
+        made = given.adapter(db, domain)
+        db.execute("UPDATE adapters SET run_id = ? WHERE id = ?", [run.id, made.id])
+
+    found = lineage.of_adapter(store.db, made.id)
+
+    (step,) = found.steps
+    assert [one.id for one in step.preferred] == [pair]
+    assert step.ratings == (reply,)
+    assert found.people == (ANN,)
+    assert ", on 1 rated answer, preferring the answers of 1 pair" in found.sentences[0]
+    assert made.name in lineage.of_pair(store.db, pair).trained
