@@ -112,6 +112,10 @@ def tune(
         terminal.echo(f"Run {run.id} lost its worker; it goes on from its last checkpoint.")
     elif not as_json:
         kind = "preference tuning" if run.learns == "preferences" else run.kind
+        if run.learns == "pairs":
+            older = retrain_plan.older_answers(app.store.db, subject, full=full)
+            for line in retrain_plan.describe_older(older[: retrain_plan.SHOWN_OLDER], len(older)):
+                terminal.echo(line)
         terminal.echo(f"Run {run.id} is queued ({kind}).")
     if not wait:
         return print_json(run) if as_json else None

@@ -1,6 +1,7 @@
 """What a retrain would do, without doing it: the dry run in Slack and on the command line."""
 
 import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,8 @@ from data.config import base_precision
 from data.config.settings import Settings
 from data.domains import Domain
 from data.gpu import plans
-from data.pairs import datasets, pairs
+from data.pairs import current_answers, datasets, pairs
+from data.pairs.pairs import Pair, normalise
 from data.runs import method_choice, runs
 from data.runs.methods import (
     AUTO,
@@ -34,7 +36,21 @@ from data.store.errors import Conflict, Invalid
 if TYPE_CHECKING:
     from tuning.recipe.recipe import Recipe
 
+SHOWN_OLDER = 3  # older answers that are named; all are counted
+SHORT = 80  # characters of a text that is quoted
 SHOWN = ("rank", "learning_rate", "batch_size", "epochs", "replay_share", "max_steps")
+
+
+@dataclass(frozen=True)
+class OlderAnswer:
+    """An answer that a run does not learn, because a newer pair answers the question or states the
+    fact otherwise."""
+
+    question: str
+    pair_id: int
+    answer: str
+    newer_pair_id: int
+    newer_answer: str
 
 
 @dataclass(frozen=True)
@@ -58,6 +74,8 @@ class RetrainPlan:
     method: MethodName = DEFAULT
     method_why: str = ""  # why the method was chosen; '' if the request named it
     judged: int = 0  # judgements that are learned after the pairs
+    older: tuple[OlderAnswer, ...] = ()  # the first `SHOWN_OLDER`
+    older_total: int = 0
 
 
 def check(asked: dict[str, Any], *, full: bool, parent: Adapter | None) -> None:
@@ -151,7 +169,32 @@ def plan(
         method=method.name,
         method_why=method_why,
         judged=judged,
+        older=tuple(counted.older[:SHOWN_OLDER]),
+        older_total=len(counted.older),
     )
+
+
+def older_answers(db: Database, domain: Domain, *, full: bool = False) -> list[OlderAnswer]:
+    """The older answers that a retrain would replace by newer ones: all in a full one, otherwise
+    those that are new to the live adapter."""
+    live = None if full else registry.live(db, domain.id)
+    return _older(pairs.list_pairs(db, domain, "approved"), _known_to(db, live))
+
+
+def describe_older(older: Sequence[OlderAnswer], total: int) -> list[str]:
+    """Which answers count, one sentence each."""
+    if not total:
+        return []
+    some = "One older answer is" if total == 1 else f"{total:,} older answers are"
+    more = f" The first {len(older)}:" if total > len(older) else ""
+    return [
+        f"{some} not learned, because newer pairs say otherwise.{more}",
+        *(
+            f"{_quoted(one.question)}: pair {one.newer_pair_id} says {_quoted(one.newer_answer)}, "
+            f"pair {one.pair_id} said {_quoted(one.answer)}."
+            for one in older
+        ),
+    ]
 
 
 def describe(found: RetrainPlan) -> list[str]:
@@ -184,6 +227,7 @@ def describe(found: RetrainPlan) -> list[str]:
     if found.judged:
         said.append(f"Then it would learn from {found.judged} {learned.of} ({learned.loss}).")
     said += chosen_by
+    said += describe_older(found.older, found.older_total)
     return [*said, *(text for text in (found.language, found.search) if text)]
 
 
@@ -246,6 +290,7 @@ class _Counts:
     held_out: int  # of these, golden ones included
     known: int  # pairs that the parent was trained on
     measured: int  # held-out pairs whose loss is measured during training
+    older: list[OlderAnswer]  # that are not learned
 
 
 def _counted(db: Database, domain: Domain, parent: Adapter | None, *, hold_out: bool) -> _Counts:
@@ -266,7 +311,32 @@ def _counted(db: Database, domain: Domain, parent: Adapter | None, *, hold_out: 
     trained = [pair_id for pair_id in new if parts[pair_id] == "train"]
     known = sum(parts[pair.id] == "train" for pair in approved if pair.id in seen)
     measured = sum(part in ("validation", "probe") for part in parts.values())
-    return _Counts(len(new), len(new) - len(trained), known, measured)
+    older = _older(approved, _known_to(db, parent))
+    return _Counts(len(new), len(new) - len(trained), known, measured, older)
+
+
+def _known_to(db: Database, parent: Adapter | None) -> set[int]:
+    """The pairs that the adapter was trained on."""
+    if parent is None or parent.dataset_id is None:
+        return set()
+    sql = "SELECT pair_id FROM dataset_pairs WHERE dataset_id = ? AND split = 'train'"
+    return {found["pair_id"] for found in rows(db, sql, [parent.dataset_id])}
+
+
+def _older(approved: Sequence[Pair], known: Collection[int]) -> list[OlderAnswer]:
+    """The answers that are replaced by those of pairs that are not `known`, the newest first."""
+    replaced_by = current_answers.current_pairs(approved).replaced_by
+    replaced = [(pair, replaced_by[pair.id]) for pair in approved if pair.id in replaced_by]
+    return [
+        OlderAnswer(old.prompt, old.id, old.response, new.id, new.response)
+        for old, new in sorted(replaced, key=lambda one: (-one[1].id, one[0].id))
+        if new.id not in known and normalise(old.response) != normalise(new.response)
+    ]
+
+
+def _quoted(text: str) -> str:
+    line = " ".join(text.split())
+    return f"“{line if len(line) <= SHORT else line[: SHORT - 1] + '…'}”"
 
 
 def _recipe(

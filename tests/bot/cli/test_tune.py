@@ -12,7 +12,7 @@ from bot.cli import waiting
 from data import domains
 from data.adapters import registry
 from data.config.settings import ServingSettings
-from data.pairs import pairs
+from data.pairs import datasets, pairs
 from data.pairs.pairs import Draft
 from data.runs import runs
 from data.store.db import Store
@@ -225,6 +225,33 @@ def test_the_older_flag_and_another_method_are_refused(run: Run) -> None:
     refused = run("tune", "art", "--method", "sft", "--preferences", "--no-wait")
 
     assert "the recipe asks for sft. Choose one of them" in refused.output
+
+
+@pytest.mark.usefixtures("taught")
+def test_conflicting_answers_are_named_before_the_run(run: Run, store: Store) -> None:
+    art = domains.get(store.db, "art")
+    older = "One older answer is not learned, because newer pairs say otherwise."
+    which = "“What is red?”: pair 2 says “A mood.”, pair 1 said “A colour.”."
+    with store.write() as db:
+        pairs.add(db, art, [Draft("what is  red?", "A mood.")], source="t", status="approved")
+
+    planned, done = run("tune", "art", "--dry-run"), run("tune", "art")
+
+    assert f"{older}\n{which}\n" in planned.output
+    assert done.output.index(f"{older}\n{which}\n") < done.output.index("done here")
+    found = json(run("tune", "art", "--dry-run", "--json"))
+    assert isinstance(found, dict)
+    assert (found["older_total"], found["older"][0]["newer_pair_id"]) == (1, 2)
+
+    live = make_adapter(store, "art", 1)
+    with store.write() as db:
+        dataset = datasets.freeze(db, art)
+        db.execute("UPDATE adapters SET dataset_id = ? WHERE id = ?", [dataset.id, live.id])
+        registry.promote(db, live, "cli:ann")
+        pairs.add(db, art, [Draft("What is blue?", "A mood.")], source="t", status="approved")
+    told = run("tune", "art", "--dry-run").output
+    assert "train on 1 new approved pairs" in told
+    assert older not in told  # the adapter has learned the newer one
 
 
 @pytest.mark.usefixtures("taught")
