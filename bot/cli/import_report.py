@@ -66,6 +66,8 @@ def _remarks(name: str, report: "ImportReport") -> Iterator[str]:
     if report.left_out:
         reasons = ", ".join(f"{reason} ({n})" for reason, n in report.left_out.items())
         yield f"Left out, as the file says: {reasons}."
+    if report.unusable_total:
+        yield from _unusable(name, report)
     for column in report.unused[:MAX_LINES]:
         meant = f"; did you mean {column.suggestion}?" if column.suggestion else "."
         yield f"Not used: {column.name}, in {_count(column.rows, 'row')}{meant}"
@@ -78,6 +80,19 @@ def _remarks(name: str, report: "ImportReport") -> Iterator[str]:
             "answers with the domain's own. To make it the domain's: "
             f"`understudy domains prompt {name} {given}`."
         )
+
+
+def _unusable(name: str, report: "ImportReport") -> Iterator[str]:
+    """What no run can learn, and what became of it."""
+    from data.quality.unusable import REASONS
+
+    for check, n in report.unusable_total.items():
+        lines = [one for one in report.unusable if one.check == check]
+        shown = ", ".join(f"line {u.pair_id} ({u.detail}; {u.became})" for u in lines[:3])
+        more = ", …" if n > 3 else ""
+        yield f"No run can learn {_count(n, 'pair')}, {REASONS[check]}: {shown}{more}."
+        if any(u.became != "shortened" for u in lines):
+            yield f"To list them: `understudy pairs list {name} --finding {check}`."
 
 
 def _print_bad(file: Path, report: "ImportReport") -> None:

@@ -8,11 +8,23 @@ import click
 from bot.cli import terminal
 from bot.cli.context import App, base_option, json_option, pass_app, print_json, print_table
 from data import domains
+from data.quality.findings import POLICIES
 from data.store.errors import Invalid
 
 if TYPE_CHECKING:
     from data.quality.findings import QualityReport
     from data.quality.fixes import Fixed
+
+
+unusable_option = click.option(
+    "--unusable",
+    type=click.Choice(POLICIES),
+    default="quarantine",
+    show_default=True,
+    help="What becomes of pairs that no run can learn, because they are too long for the base "
+    "model, hold its control tokens or are refused by its chat template; truncate ends answers "
+    "that are too long after a sentence, and puts other pairs in quarantine.",
+)
 
 
 @click.command()

@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bot.cli import interruption, pair_quality, terminal
-from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
+from bot.cli.context import (
+    App,
+    Group,
+    base_option,
+    json_option,
+    pass_app,
+    print_json,
+    print_table,
+)
 from bot.cli.import_report import print_preview, print_report
+from bot.cli.pair_quality import unusable_option
 from bot.cli.verbs import registered
 from bot.commands import admin
 from data import domains
@@ -23,6 +32,8 @@ from data.store.errors import Invalid, Unavailable, UnderstudyError
 
 if TYPE_CHECKING:
     from data.pair_files.importer import ImportReport
+    from data.quality.findings import Policy
+    from data.quality.unusable import UnusableDrafts
     from data.search.search import Reference
 
 ENCODED_AT_IMPORT = 2_000  # pairs in a domain; they take about 20 seconds of a core
@@ -56,6 +67,7 @@ pairs.add_command(pair_quality.allow)
     metavar="PART=COLUMN,...",
     help="What a column holds, such as question=Frage,answer=Antwort; ignore=COLUMN leaves it out.",
 )
+@unusable_option
 @click.option("--name", default="", help="A name for the import; by default that of FILE.")
 @click.option("--preview", is_flag=True, help="Show what would be imported, and change nothing.")
 @json_option
@@ -67,6 +79,7 @@ def import_(
     format_: str,
     pending: bool,
     mapping: tuple[str, ...],
+    unusable: "Policy",
     name: str,
     preview: bool,
     as_json: bool,
@@ -82,9 +95,10 @@ def import_(
     subject = domains.get(app.store.db, domain)
     status: store.Status = "pending" if pending else "approved"
     given = columns.parse(mapping)
+    judge = _unusable(app, subject, unusable)
     if preview:
         found = importer.preview_file(
-            app.store, subject, file, format=format_, status=status, columns=given
+            app.store, subject, file, format=format_, status=status, columns=given, unusable=judge
         )
         return print_json(found) if as_json else print_preview(subject.name, file, found)
     report = _import(
@@ -97,6 +111,7 @@ def import_(
         status=status,
         columns=given,
         name=name,
+        unusable=judge,
     )
     hint = f"To train on them: `understudy tune {subject.name}`." if not pending else ""
     if report.added and not pending and not as_json:
@@ -185,6 +200,12 @@ def export(app: App, domain: str, file: Path, format_: str, status: store.Status
 )
 @click.option("--import", "batch", type=int, help="List only pairs of this import.")
 @click.option(
+    "--finding",
+    metavar="CHECK",
+    help="List only pairs with this fault, such as too-long; `pairs check` names the checks.",
+)
+@base_option
+@click.option(
     "--limit",
     type=click.IntRange(1),
     default=50,
@@ -198,13 +219,25 @@ def list_(
     domain: str,
     status: store.Status | None,
     batch: int | None,
+    finding: str | None,
     limit: int,
     as_json: bool,
 ) -> None:
     """List the pairs of DOMAIN, oldest first."""
     db = app.store.db
     subject = domains.get(db, domain)
-    found = store.list_pairs(db, subject, status, limit, import_id=batch)
+    if finding is None:
+        found = store.list_pairs(db, subject, status, limit, import_id=batch)
+    else:
+        from data.quality import checker, token_counts
+
+        around = token_counts.of_base(app.settings, subject)
+        faulty = checker.with_finding(db, subject, finding, around)
+        found = [
+            pair
+            for pair in store.list_pairs(db, subject, status, import_id=batch)
+            if pair.id in faulty
+        ][:limit]
     if as_json:
         return print_json(found)
     lines = [(p.id, p.status, p.split, p.source, p.prompt, p.response) for p in found]
@@ -368,7 +401,8 @@ def golden_import(app: App, domain: str, file: Path, as_json: bool) -> None:
     from data.pairs import golden as golden_set
 
     subject = domains.get(app.store.db, domain)
-    report = _import(app, subject, file, "golden import", as_json, golden=True)
+    judge = _unusable(app, subject, "refuse")
+    report = _import(app, subject, file, "golden import", as_json, golden=True, unusable=judge)
     seen = pairs_contamination.seen_by(
         app.store.db, subject, golden_set.list_golden(app.store.db, subject)
     )
@@ -389,6 +423,13 @@ def golden_release(app: App, domain: str, number: int) -> None:
         subject = domains.get(db, domain)
         golden_set.release(db, subject, number, app.actor)
     terminal.echo(f"Pair {number} is no longer golden: the next retrain may learn it.")
+
+
+def _unusable(app: App, subject: domains.Domain, policy: "Policy") -> "UnusableDrafts":
+    from data.quality import token_counts
+    from data.quality.unusable import UnusableDrafts
+
+    return UnusableDrafts(subject, token_counts.of_base(app.settings, subject), policy)
 
 
 def _import(

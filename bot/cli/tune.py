@@ -18,9 +18,10 @@ from bot.cli.context import (
 from bot.cli.verbs import registered, sentence
 from bot.commands import admin, retrain_plan
 from data import domains
+from data.adapters import registry
 from data.bases import folders
 from data.runs import runs
-from data.runs.methods import AUTO, KEY, METHODS, with_preferences
+from data.runs.methods import AUTO, KEY, METHODS, method_of, with_preferences
 from data.store.errors import Invalid, NotFound
 
 
@@ -103,6 +104,7 @@ def tune(
     _warn_about_length(app, recipe)
     if dry_run:
         return _plan(app, domain, full, recipe, as_json)
+    _refuse_unusable(app, domain, recipe, full=full)
     with app.store.write() as db:
         subject = domains.get(db, domain)
         left = runs.take_over(db, subject)
@@ -114,7 +116,7 @@ def tune(
         kind = "preference tuning" if run.learns == "preferences" else run.kind
         if run.learns == "pairs":
             older = retrain_plan.older_answers(app.store.db, subject, full=full)
-            for line in retrain_plan.describe_older(older[: retrain_plan.SHOWN_OLDER], len(older)):
+            for line in retrain_plan.describe_older(older[: retrain_plan.SHOWN_PAIRS], len(older)):
                 terminal.echo(line)
         terminal.echo(f"Run {run.id} is queued ({kind}).")
     if not wait:
@@ -142,6 +144,23 @@ def _warn_about_length(app: App, recipe: dict[str, Any]) -> None:
         )
 
 
+def _refuse_unusable(app: App, domain: str, recipe: dict[str, Any], *, full: bool) -> None:
+    """Raises Invalid, naming the pairs, if the run would fail with them after its start."""
+    subject = domains.get(app.store.db, domain)
+    live = None if full else registry.live(app.store.db, subject.id)
+    if method_of(retrain_plan.chosen(app.store.db, subject, live, recipe)).learns != "pairs":
+        return
+    found = retrain_plan.unusable_pairs(app.store.db, app.settings, subject, _max_length(recipe))
+    shown = found[: retrain_plan.SHOWN_PAIRS]
+    if refused := retrain_plan.describe_unusable(subject.name, shown, len(found)):
+        raise Invalid(refused)
+
+
+def _max_length(recipe: dict[str, Any]) -> int | None:
+    asked = recipe.get("max_length")
+    return asked if isinstance(asked, int) else None  # a sweep may ask for several
+
+
 def _plan(app: App, domain: str, full: bool, recipe: dict[str, Any], as_json: bool) -> None:
     """Print what the run would do, and what is wrong with its pairs."""
     from data.quality import checker, token_counts
@@ -152,9 +171,7 @@ def _plan(app: App, domain: str, full: bool, recipe: dict[str, Any], as_json: bo
     found = retrain_plan.plan(db, app.settings, subject, full=full, overrides=recipe)
     unsuited = PairSearch(app.store, app.settings.search).why_by_words(subject)
     found = replace(found, search=unsuited)
-    asked = recipe.get("max_length")
-    longest = asked if isinstance(asked, int) else None  # a sweep may ask for several
-    around = token_counts.of_base(app.settings, subject, longest)
+    around = token_counts.of_base(app.settings, subject, _max_length(recipe))
     report = checker.check_domain(db, subject, around)
     if as_json:
         quality = {one.check: one.count for one in report.findings if not one.not_checked}

@@ -16,6 +16,8 @@ from data.domains import Domain
 from data.gpu import plans
 from data.pairs import current_answers, datasets, pairs
 from data.pairs.pairs import Pair, normalise
+from data.quality import token_counts, unusable
+from data.quality.unusable import Unusable
 from data.runs import method_choice, runs
 from data.runs.methods import (
     AUTO,
@@ -36,7 +38,7 @@ from data.store.errors import Conflict, Invalid
 if TYPE_CHECKING:
     from tuning.recipe.recipe import Recipe
 
-SHOWN_OLDER = 3  # older answers that are named; all are counted
+SHOWN_PAIRS = 3  # older answers and unusable pairs that are named; all are counted
 SHORT = 80  # characters of a text that is quoted
 SHOWN = ("rank", "learning_rate", "batch_size", "epochs", "replay_share", "max_steps")
 
@@ -74,8 +76,10 @@ class RetrainPlan:
     method: MethodName = DEFAULT
     method_why: str = ""  # why the method was chosen; '' if the request named it
     judged: int = 0  # judgements that are learned after the pairs
-    older: tuple[OlderAnswer, ...] = ()  # the first `SHOWN_OLDER`
+    older: tuple[OlderAnswer, ...] = ()  # the first `SHOWN_PAIRS`
     older_total: int = 0
+    unusable: tuple[Unusable, ...] = ()  # pairs with which the run would fail, the first ones
+    unusable_total: int = 0
 
 
 def check(asked: dict[str, Any], *, full: bool, parent: Adapter | None) -> None:
@@ -152,6 +156,7 @@ def plan(
         measured=bool(parent or tried.folds or counted.measured),
     )
     fit = language_fit.of_domain(db, domain.id, settings)
+    faulty = unusable_pairs(db, settings, domain, recipe.max_length)
     return RetrainPlan(
         domain=domain.name,
         parent=parent.name if parent else None,
@@ -169,8 +174,32 @@ def plan(
         method=method.name,
         method_why=method_why,
         judged=judged,
-        older=tuple(counted.older[:SHOWN_OLDER]),
+        older=tuple(counted.older[:SHOWN_PAIRS]),
         older_total=len(counted.older),
+        unusable=tuple(faulty[:SHOWN_PAIRS]),
+        unusable_total=len(faulty),
+    )
+
+
+def unusable_pairs(
+    db: Database, settings: Settings, domain: Domain, max_length: int | None = None
+) -> list[Unusable]:
+    """The approved pairs with which a run fails. `max_length` is that of its recipe. None where the
+    base is not on this machine."""
+    around = token_counts.of_base(settings, domain, max_length)
+    return unusable.find(pairs.list_pairs(db, domain, "approved"), around)
+
+
+def describe_unusable(name: str, found: Sequence[Unusable], total: int) -> str:
+    """Why a run would fail; '' if it would not."""
+    if not total:
+        return ""
+    which = "; ".join(f"pair {one.pair_id}: {one.sentence}" for one in found)
+    more = f"; and {total - len(found):,} more" if total > len(found) else ""
+    them = "it" if total == 1 else "them"
+    return (
+        f"The run would fail, because it cannot learn {total:,} pair{'s' if total > 1 else ''}: "
+        f"{which}{more}. `understudy pairs check {name} --fix` puts {them} in quarantine."
     )
 
 
@@ -228,7 +257,8 @@ def describe(found: RetrainPlan) -> list[str]:
         said.append(f"Then it would learn from {found.judged} {learned.of} ({learned.loss}).")
     said += chosen_by
     said += describe_older(found.older, found.older_total)
-    return [*said, *(text for text in (found.language, found.search) if text)]
+    failing = describe_unusable(found.domain, found.unusable, found.unusable_total)
+    return [*said, *(text for text in (failing, found.language, found.search) if text)]
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,15 @@ from typing import TypeVar
 
 from starlette.datastructures import UploadFile
 
+from data.config.settings import Settings
 from data.domains import Domain
 from data.pair_files import files, importer
 from data.pair_files.importer import ImportReport
 from data.pair_files.staged_files import file_name
 from data.pair_files.verdicts import BadRow, LeftOut
 from data.pairs import pairs
+from data.quality import token_counts
+from data.quality.unusable import UnusableDrafts
 from data.store import audit
 from data.store.db import Store
 from data.store.errors import Invalid, UnderstudyError
@@ -33,22 +36,36 @@ def check(upload: UploadFile) -> None:
 
 
 def import_pairs(
-    store: Store, domain: Domain, upload: UploadFile, author: str, status: pairs.Status
+    store: Store,
+    settings: Settings,
+    domain: Domain,
+    upload: UploadFile,
+    author: str,
+    status: pairs.Status,
 ) -> ImportReport:
     """Add the pairs of a file to the domain, and record it in the audit log. Blocks; raises what
     `importer.import_file` raises."""
 
     def add(path: Path) -> ImportReport:
-        return import_path(store, domain, path, author, status)
+        return import_path(store, settings, domain, path, author, status)
 
     return _with_file(upload, add)
 
 
 def import_path(
-    store: Store, domain: Domain, path: Path, author: str, status: pairs.Status
+    store: Store,
+    settings: Settings,
+    domain: Domain,
+    path: Path,
+    author: str,
+    status: pairs.Status,
 ) -> ImportReport:
     """The same for a file of this machine."""
-    report = importer.import_file(store, domain, path, author=author, status=status)
+    around = token_counts.of_base(settings, domain)
+    unusable = UnusableDrafts(domain, around, "quarantine")
+    report = importer.import_file(
+        store, domain, path, author=author, status=status, unusable=unusable
+    )
     if report.batch is not None:
         detail = {"added": report.added, "import": report.batch}
         with store.write() as db:

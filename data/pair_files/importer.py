@@ -28,6 +28,7 @@ from data.pairs.judged_answers import JudgedDraft
 from data.pairs.masked_words import MaskedWords
 from data.pairs.pairs import Draft, Status
 from data.quality import private_words
+from data.quality.unusable import Unusable, UnusableDraft, UnusableDrafts
 from data.store.db import Store
 
 TOGETHER = 1_000  # rows in one transaction, so that others can write in between
@@ -56,6 +57,8 @@ class ImportReport:
     conflicts: tuple[ConflictingAnswer, ...] = ()  # the first `SHOWN_CONFLICTS`
     conflicts_total: int = 0
     systems: Mapping[str, int] = field(default_factory=dict)  # system prompts of the file
+    unusable: tuple[Unusable, ...] = ()  # the first `SHOWN_BAD` that no run can learn, by line
+    unusable_total: Mapping[str, int] = field(default_factory=dict)  # those that were added
     notes: tuple[str, ...] = ()  # about the file as a whole
     shown: tuple[Draft | JudgedDraft, ...] = ()  # of a preview: the first rows
 
@@ -78,6 +81,8 @@ class _Tally:
     conflicts: list[ConflictingAnswer] = field(default_factory=list)
     conflicts_total: int = 0
     systems: Counter[str] = field(default_factory=Counter)
+    unusable: list[Unusable] = field(default_factory=list)
+    unusable_total: Counter[str] = field(default_factory=Counter)
     only_train: bool = True  # every row is marked `train`
     marked: list[int] = field(default_factory=list)  # such pairs, while that is so
     shown: list[Draft | JudgedDraft] = field(default_factory=list)
@@ -100,6 +105,8 @@ class _Tally:
             conflicts=tuple(self.conflicts),
             conflicts_total=self.conflicts_total,
             systems=dict(self.systems.most_common(5)),
+            unusable=tuple(self.unusable),
+            unusable_total=dict(self.unusable_total),
             notes=(*reading.notes, *reading.columns.notes()),
             shown=tuple(self.shown),
         )
@@ -108,6 +115,11 @@ class _Tally:
         self.bad_total += 1
         if len(self.bad) < SHOWN_BAD:
             self.bad.append(found)
+
+    def note_unusable(self, line: int, found: UnusableDraft) -> None:
+        self.unusable_total[found.fault.check] += 1
+        if len(self.unusable) < SHOWN_BAD:
+            self.unusable.append(replace(found.fault, pair_id=line))
 
     def leave_out(self, found: LeftOut) -> None:
         known = found.reason in self.left_out or len(self.left_out) < MOST_REASONS
@@ -137,14 +149,16 @@ def import_file(
     golden: bool = False,
     columns: Mapping[str, str] | None = None,
     name: str = "",
+    unusable: UnusableDrafts | None = None,
     progress: Callable[[int, ImportReport], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> ImportReport:
     """Add a file's pairs to the domain; with `golden`, all of them as golden questions. `columns`
     says what columns hold (`columns.parse`). `name` is that of the import, which
-    `data/pairs/imports.py` undoes. `progress` receives the number of bytes read, and what has been
-    committed. `stop` is asked between transactions. A row whose question would be both trained on
-    and evaluated is skipped like an unreadable one.
+    `data/pairs/imports.py` undoes. `unusable` finds the pairs that no run can learn. `progress`
+    receives the number of bytes read, and what has been committed. `stop` is asked between
+    transactions. A row whose question would be both trained on and evaluated is skipped like an
+    unreadable one.
 
     Raises what `files.read` raises, and StoreFull or StoreBusy. Committed rows stay; running the
     import again adds the rest."""
@@ -158,7 +172,9 @@ def import_file(
             with store.write() as db:
                 if tally.batch is None:
                     tally.batch = imports.begin(db, domain, name, path.name, author)
-                one = _Chunk(db, domain, guard, tally, tally.batch, path.name, author, status)
+                one = _Chunk(
+                    db, domain, guard, tally, tally.batch, path.name, author, status, unusable
+                )
                 one.add(chunk, golden=golden)
                 if not (tally.added or tally.rated_answers):
                     imports.drop(db, tally.batch)
@@ -183,6 +199,7 @@ def preview_file(
     golden: bool = False,
     columns: Mapping[str, str] | None = None,
     progress: Callable[[int], None] = lambda read: None,
+    unusable: UnusableDrafts | None = None,
 ) -> ImportReport:
     """What `import_file` would do, and the first rows. Reads the whole file, changes nothing.
     `progress` receives the number of bytes read. Raises what `files.read` raises."""
@@ -206,7 +223,12 @@ def preview_file(
                     tally.rated_answers += 1
                     tally.show(row.found)
                 else:
-                    draft, _ = _masked(db, domain, row.found)
+                    faulty = unusable.judge(row.found) if unusable is not None else None
+                    if faulty is not None and faulty.instead is None:
+                        tally.refuse(BadRow(row.line, faulty.fault.sentence, row.member))
+                        continue
+                    draft = faulty.instead if faulty and faulty.instead else row.found
+                    draft, _ = _masked(db, domain, draft)
                     draft = replace(draft, split="golden") if golden else draft
                     digest = pairs.fingerprint_stored(draft)
                     try:
@@ -222,6 +244,8 @@ def preview_file(
                     tally.waiting += (draft.status or status) == "pending"
                     tally.note_system(draft)
                     tally.show(draft)
+                    if faulty is not None:
+                        tally.note_unusable(row.line, faulty)
                     new.append((row.line, draft))
             tally.note_conflicts(conflicting_answers.find(db, domain, new))
             progress(numbered.position)
@@ -240,6 +264,7 @@ class _Chunk:
     file: str
     author: str
     status: Status
+    unusable: UnusableDrafts | None
 
     def add(self, chunk: Sequence[NumberedRow], *, golden: bool) -> None:
         new: list[tuple[int, Draft]] = []
@@ -274,6 +299,11 @@ class _Chunk:
     def _add_pair(
         self, draft: Draft, row: NumberedRow, ref: str, new: list[tuple[int, Draft]]
     ) -> None:
+        faulty = self.unusable.judge(draft) if self.unusable is not None else None
+        if faulty is not None and faulty.instead is None:
+            self.tally.refuse(BadRow(row.line, faulty.fault.sentence, row.member))
+            return
+        draft = faulty.instead if faulty and faulty.instead else draft
         as_written = draft
         draft, hidden = _masked(self.db, self.domain, draft)
         same = pairs.find_same_words(self.db, self.domain.id, as_written) if hidden else None
@@ -314,7 +344,10 @@ class _Chunk:
         if added:
             self.tally.waiting += status == "pending"
             self.tally.note_system(draft)
-            new.append((row.line, draft))
+            if faulty is not None:
+                self.tally.note_unusable(row.line, faulty)
+            if status not in ("rejected", "quarantined"):
+                new.append((row.line, draft))
 
 
 def _masked(db: Database, domain: Domain, draft: Draft) -> tuple[Draft, Sequence[MaskedWords]]:

@@ -20,4 +20,5 @@ retrain, imports and HTTP all call it, so that they say the same.
 - `secrets`: finds keys, tokens and passwords
 - `text_faults`: placeholders, HTML, broken encodings, control tokens and swear words
 - `token_counts`: the tokens of a pair, by the tokenizer and the chat template of the base
+- `unusable`: pairs that no run can learn, found quickly
 """

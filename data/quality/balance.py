@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from data.pairs.current_answers import is_named
 from data.pairs.pairs import Pair
-from data.quality.findings import Distribution, Found, NotChecked, Rows
+from data.quality.findings import Distribution, Found, NotChecked, Rows, short
 
 TOO_MUCH = 0.5  # share of the pairs that one topic or author has
 LEAST = 20  # pairs from which on a share says something
@@ -58,10 +58,20 @@ def too_long(rows: Rows) -> Iterator[Found]:
             yield Found(pair.id, f"{tokens.total:,} tokens, and at most {most:,} fit")
 
 
+def refused_by_template(rows: Rows) -> Iterator[Found]:
+    """Pairs that the chat template of the base raises an error for, such as two questions in a row.
+    Where it refuses every pair of many, the fault is not theirs."""
+    refused = [(pair, one.refused) for pair, one in zip(rows.pairs, rows.tokens, strict=True)]
+    found = [Found(pair.id, short(why)) for pair, why in refused if why]
+    if len(found) == len(rows.pairs) >= LEAST:
+        raise NotChecked(f"the chat template of the base fails for every pair: {found[0].detail}")
+    yield from found
+
+
 def few_tokens(rows: Rows) -> Iterator[Found]:
     """Pairs from whose answer a run learns a single token."""
     for pair, tokens in zip(rows.pairs, rows.tokens, strict=True):
-        if tokens.response <= FEW_TOKENS:
+        if tokens.response <= FEW_TOKENS and not tokens.refused:
             yield Found(pair.id, f"{tokens.response - 1} token is learned: {pair.response[:20]}")
 
 

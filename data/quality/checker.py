@@ -27,6 +27,7 @@ from data.quality.findings import (
     short,
 )
 from data.quality.private_words import allowed, masked_text
+from data.store.db import rows as db_rows
 from data.store.errors import Invalid
 
 
@@ -58,8 +59,30 @@ def check_drafts(
 ) -> QualityReport:
     """The checks over drafts, given with their line numbers: what an import would bring. They are
     compared with one another, not with what is stored. The ids in the report are the lines."""
-    made = [_as_pair(line, draft, domain) for line, draft in drafts]
+    made = [as_pair(line, draft, domain) for line, draft in drafts]
     return find(domain.name, Rows(made, surroundings(db, domain, around)), only=only)
+
+
+def with_finding(
+    db: Database, domain: Domain, check: str, around: Surroundings | None = None
+) -> set[int]:
+    """The ids of the pairs that one check finds, of quarantined ones, too: those that a fix of this
+    check put there, and those with the fault. Raises Invalid for an unknown check, or one that
+    cannot run here."""
+    known = rows_of(db, domain, around)
+    apart = Rows(pairs.list_pairs(db, domain, "quarantined"), known.around)
+    found: set[int] = set()
+    for some in (known, apart):
+        (finding,) = find(domain.name, some, only=[check]).findings
+        if finding.not_checked != checks.partly(checks.by_name(check)):
+            raise Invalid(f"{finding.title} cannot be checked, because {finding.not_checked}.")
+        found |= set(finding.pair_ids)
+    sql = (
+        "SELECT pair_id FROM quality_fixes WHERE domain_id = ? AND undone_at IS NULL "
+        "AND instr(',' || check_name || ',', ',' || ? || ',')"
+    )
+    fixed = {one["pair_id"] for one in db_rows(db, sql, [domain.id, check])}
+    return found | (fixed & {pair.id for pair in apart.pairs})
 
 
 def rows_of(db: Database, domain: Domain, around: Surroundings | None = None) -> Rows:
@@ -140,7 +163,8 @@ def _example(pair: Pair, found: Found) -> FaultExample:
     return FaultExample(pair.id, masked_text(short(pair.prompt)), masked_text(found.detail))
 
 
-def _as_pair(line: int, draft: Draft, domain: Domain) -> Pair:
+def as_pair(line: int, draft: Draft, domain: Domain) -> Pair:
+    """The pair that a draft would become, with its line as id."""
     return Pair(
         id=line,
         domain_id=domain.id,

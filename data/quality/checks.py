@@ -79,6 +79,8 @@ CHECKS = (
     Check("too-long", "Too long for the base model", balance.too_long, "quarantine"),
     Check("control-tokens", "Control tokens of the base model", text_faults.control_tokens,
           "quarantine"),
+    Check("refused-by-template", "Refused by the chat template", balance.refused_by_template,
+          "quarantine"),
     Check("placeholders", "Placeholders", text_faults.placeholders, "quarantine"),
     Check("boilerplate", "Stock phrases", answer_faults.boilerplate),
     Check("truncated-answers", "Answers that were cut off", answer_faults.truncated, "quarantine",

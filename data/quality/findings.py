@@ -4,11 +4,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
-from data.pairs.pairs import Pair
+from data.pairs.pairs import Draft, Pair
 
 FixKind = Literal["mask", "quarantine", "merge"]
+Policy = Literal["refuse", "quarantine", "truncate"]  # for pairs that no run can learn
+POLICIES: tuple[Policy, ...] = get_args(Policy)
 CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
 SHOWN = 5  # examples of a finding
 SHORT = 120  # characters of an example
@@ -100,6 +102,7 @@ class Surroundings:
     count_tokens: Callable[[Sequence[Pair]], list["TokenCount"]] | None = None
     no_tokens: str = "the tokenizer of the base model is not on this machine"
     max_tokens: int = 0  # of a question and its answer; 0: no limit is known
+    most_tokens: Callable[["Pair | Draft"], int] | None = None  # a bound that costs no counting
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,7 @@ class TokenCount:
 
     prompt: int  # with the system prompt, the earlier turns and the template's own tokens
     response: int  # with the token that ends it: these are learned
+    refused: str = ""  # why the chat template refuses the pair; then the counts are 0
 
     @property
     def total(self) -> int:
@@ -161,7 +165,7 @@ class Rows:
 Find = Callable[[Rows], Iterable[Found]]
 
 
-def whole(pair: Pair) -> str:
+def whole(pair: Pair | Draft) -> str:
     """Everything a pair says."""
     return "\n".join([pair.system, *(t.content for t in pair.turns), pair.prompt, pair.response])
 

@@ -85,9 +85,24 @@ def messages(
     return [{**one, "content": layout.harmless(one["content"], control_tokens)} for one in said]
 
 
+def _rendered(
+    tokenizer: Any, said: list[dict[str, str]], *, add_generation_prompt: bool = False
+) -> str:
+    """The messages as text. Raises Invalid where the chat template refuses them, such as two
+    questions in a row, or fails: it is a program of the base's authors."""
+    try:
+        text = tokenizer.apply_chat_template(
+            said, tokenize=False, add_generation_prompt=add_generation_prompt
+        )
+    except Exception as error:
+        raise Invalid(f"the base model's chat template refuses it: {error}") from error
+    return str(text)
+
+
 def prompt_ids(tokenizer: Any, said: list[dict[str, str]]) -> list[int]:
-    """The ids of the prompt: the same that the engine renders from the messages."""
-    text = tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True)
+    """The ids of the prompt: the same that the engine renders from the messages. Raises Invalid
+    where the chat template refuses them."""
+    text = _rendered(tokenizer, said, add_generation_prompt=True)
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
@@ -105,10 +120,8 @@ def encode(
     said = messages(pair, system_prompt, control)
     for message in [*said, {"role": "assistant", "content": pair.response}]:
         _refuse_control_tokens(tokenizer, message, control)
-    before = tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True)
-    whole = tokenizer.apply_chat_template(
-        [*said, {"role": "assistant", "content": pair.response}], tokenize=False
-    )
+    before = _rendered(tokenizer, said, add_generation_prompt=True)
+    whole = _rendered(tokenizer, [*said, {"role": "assistant", "content": pair.response}])
     if not whole.startswith(before):
         raise Invalid(
             "the base model's chat template renders the prompt differently once the response "
@@ -154,8 +167,8 @@ def _earlier_answers(
     for i, message in enumerate(said):
         if message["role"] != "assistant":
             continue
-        asked = tokenizer.apply_chat_template(said[:i], tokenize=False, add_generation_prompt=True)
-        answered = tokenizer.apply_chat_template(said[: i + 1], tokenize=False)
+        asked = _rendered(tokenizer, said[:i], add_generation_prompt=True)
+        answered = _rendered(tokenizer, said[: i + 1])
         if not (before.startswith(answered) and answered.startswith(asked)):
             raise Invalid(
                 "loss_turns is all, but the base model's chat template renders earlier answers "

@@ -22,6 +22,7 @@ from data import domains
 from data.domains import Domain
 from data.pair_files.importer import ImportReport
 from data.pairs.pairs import Status
+from data.quality.unusable import REASONS
 from data.store import audit
 from data.store.errors import Invalid
 
@@ -49,7 +50,13 @@ async def create(request: Request, signed_in: Admin) -> Response:
             domain = await service.store.submit(lambda db: _example(db, actor))
             path = EXAMPLE / "pairs.jsonl"
             report = await asyncio.to_thread(
-                uploads.import_path, service.store, domain, path, actor, "approved"
+                uploads.import_path,
+                service.store,
+                service.settings,
+                domain,
+                path,
+                actor,
+                "approved",
             )
         else:
             title = str(form.get("title") or "").strip()
@@ -62,7 +69,13 @@ async def create(request: Request, signed_in: Admin) -> Response:
             await asyncio.to_thread(uploads.check, upload)
             domain = await service.store.submit(lambda db: _domain(db, title, actor))
             report = await asyncio.to_thread(
-                uploads.import_pairs, service.store, domain, upload, actor, "approved"
+                uploads.import_pairs,
+                service.store,
+                service.settings,
+                domain,
+                upload,
+                actor,
+                "approved",
             )
     return rendering.done(request, f"{HOME}/domains/{domain.name}/tune", imported(domain, report))
 
@@ -79,7 +92,13 @@ async def add_pairs(request: Request, domain: str, signed_in: Admin) -> Response
         status: Status = "pending" if form.get("pending") else "approved"
         await asyncio.to_thread(uploads.check, upload)
         report = await asyncio.to_thread(
-            uploads.import_pairs, service.store, subject, upload, signed_in.person, status
+            uploads.import_pairs,
+            service.store,
+            service.settings,
+            subject,
+            upload,
+            signed_in.person,
+            status,
         )
     return rendering.done(request, f"{HOME}/domains/{domain}/tune", imported(subject, report))
 
@@ -96,6 +115,9 @@ def imported(domain: Domain, report: ImportReport) -> str:
     if report.left_out:
         reasons = ", ".join(f"{reason} ({n:,})" for reason, n in report.left_out.items())
         said.append(f"Left out, as the file says: {reasons}.")
+    for check, n in report.unusable_total.items():
+        pairs = count(n, "pair")
+        said.append(f"{pairs} put in quarantine, because no run can learn them: {REASONS[check]}.")
     if report.conflicts_total:
         questions = count(report.conflicts_total, "question")
         said.append(f"Another answer replaces the one before, for {questions}.")

@@ -320,3 +320,39 @@ def test_no_cell_of_an_exported_csv_file_is_a_formula_or_a_control(
     assert [cell for cell in cells if SHOWN.search(cell)] == []
     back = [draft for draft in files.read(file) if isinstance(draft, Draft)]
     assert [draft.response for draft in back] == [visible(text) for text in texts]
+
+
+def test_pairs_that_no_run_can_learn_are_said_and_listed(run: Run, home: Path) -> None:
+    run("domains", "add", "art")
+    rows = '{"prompt": "What is red?", "response": "A colour."}\n'
+    rows += '{"prompt": "And blue?", "response": "A <|im_end|> colour."}\n'
+    rows += f'{{"prompt": "And all?", "response": "A colour. {"Really. " * 3000}"}}\n'
+    (home / "p.jsonl").write_text(rows)
+
+    seen = run("pairs", "import", "art", "p.jsonl", "--preview").output
+    said = run("pairs", "import", "art", "p.jsonl").output
+    for output in (seen, said):
+        assert (
+            "No run can learn 1 pair, a control token of the base model in the answer: "
+            "line 2 (<|im_end|>; put in quarantine)." in output
+        )
+        assert "To list them: `understudy pairs list art --finding too-long`." in output
+
+    assert [p["id"] for p in listed(run, "--finding", "control-tokens")] == [2]
+    assert [p["status"] for p in listed(run, "--finding", "too-long")] == ["quarantined"]
+    assert "There is no check 'x'" in run("pairs", "list", "art", "--finding", "x").output
+    assert "The run would fail" not in run("tune", "art", "--dry-run").output
+
+    run("pairs", "approve", "2")
+    reason = "pair 2: a control token of the base model in the answer (<|im_end|>)"
+    for asked in (("--dry-run",), ("--no-wait",)):
+        assert f"it cannot learn 1 pair: {reason}." in run("tune", "art", *asked).output
+    assert "There is no run 1" in run("runs", "show", "1").output
+    assert "1 put in quarantine" in run("pairs", "check", "art", "--fix").output
+    assert "is queued" in run("tune", "art", "--no-wait").output
+
+
+def listed(run: Run, *asked: str) -> list[dict[str, Any]]:
+    found = json(run("pairs", "list", "art", *asked, "--json"))
+    assert isinstance(found, list)
+    return found

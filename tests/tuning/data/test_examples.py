@@ -287,3 +287,15 @@ def test_a_response_that_the_tokenizer_cannot_spell_is_refused(pair: MakePair) -
 def test_labels_without_a_prompt_are_refused() -> None:
     with pytest.raises(BadPairs, match="pair 4: there is nothing before its response"):
         examples.check([Example(4, (5, 6, 2), (5, 6, 2))], STOPS)
+
+
+def test_a_pair_that_the_template_refuses_is_named(tokenizer: Any, pair: MakePair) -> None:
+    strict = copy.deepcopy(tokenizer)
+    strict.chat_template = (
+        "{% if messages|length > 2 %}{{ raise_exception('only one question') }}{% endif %}"
+        + tokenizer.chat_template
+    )
+    talk = pair("And now?", "Still there.", turns=[("user", "Hi"), ("assistant", "Hello!")])
+
+    with pytest.raises(BadPairs, match=rf"pair {talk.id}: .* refuses it: only one question"):
+        encode(strict, pair("Where?", "There."), talk)
