@@ -358,8 +358,10 @@ def _figures(db: Database, order: _Order) -> None:
 
 
 def _audit(db: Database, order: _Order) -> None:
-    """Keep their audit entries without details."""
+    """Keep their audit entries without details, and what was done to them without their name."""
     db.execute("UPDATE audit SET detail = '{}' WHERE actor = ?", [order.person])
+    renamed = "UPDATE audit SET subject = ?, detail = '{}' WHERE subject = ?"
+    db.execute(renamed, [order.pseudonym, order.person])
 
 
 def finish(db: Database, receipt: str) -> ErasureReceipt:

@@ -12,6 +12,7 @@
 - `oidc`: signing in with an OpenID provider
 - `overview`: the state of every domain, and what needs somebody's attention
 - `pairs`: the pairs of a domain: search, filters, decisions on many, one pair, facts
+- `personal_data`: what is stored about a person: export, opting out, forgetting
 - `people`: who may use the console: invitations, roles, sessions
 - `review`: reviewing pending pairs one by one
 - `runs`: planning, starting and following a run, and its report
@@ -39,6 +40,7 @@ from bot.console.pages import (
     overview,
     pairs,
     people,
+    personal_data,
     review,
     runs,
     side_by_side,
@@ -60,6 +62,7 @@ for part in (
     account,
     overview,
     people,
+    personal_data,
     start,
     exports,
     findings,
