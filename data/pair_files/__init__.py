@@ -22,6 +22,8 @@ importer stores what may be stored and reports the rest.
 - `json_files`: JSON Lines, JSON arrays, and objects of several lines
 - `markdown_files`: FAQ documents in Markdown, and text with `Q:` and `A:`
 - `open_rows`: opens a file, recognises it, and gives its rows
+- `notion`: which files of a Notion export hold the same rows
+- `openai_batch`: joins the questions and answers of an OpenAI batch
 - `parquet_files`: Parquet files, with pyarrow
 - `preferences`: preferred, rejected, liked and disliked answers
 - `rating_words`: the words that say whether an answer was liked
@@ -29,6 +31,7 @@ importer stores what may be stored and reports the rest.
 - `row_marks`: what a row says about itself: split, status, rating, or not to be learned
 - `rows`: turns one row into pairs or rated answers
 - `sources`: exports of other tools
+- `stack_exchange`: posts of a Stack Exchange data dump
 - `staged_files`: uploaded files that wait to be imported
 - `verdicts`: what a row turns out to be
 - `xlsx_files`: Excel workbooks

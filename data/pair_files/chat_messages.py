@@ -1,4 +1,5 @@
-"""Conversations: OpenAI's chat messages, and ShareGPT's with `from` and `value`.
+"""Conversations: OpenAI's chat messages, ShareGPT's with `from` and `value`, and LLaMA-Factory's
+v1 with `loss_weight` (`src/llamafactory/v1/utils/types.py` there).
 
 The last answer of the assistant is the response, and what came before it the context.
 """
@@ -20,7 +21,7 @@ ROLES = {
 }  # fmt: skip
 ROLE_KEYS = ("role", "from", "speaker")
 TEXT_KEYS = ("content", "value", "text")
-USED = frozenset({*ROLE_KEYS, *TEXT_KEYS, "weight", "name", "id"})
+USED = frozenset({*ROLE_KEYS, *TEXT_KEYS, "weight", "loss_weight", "name", "id"})
 NOT_TEXT = ("tool_calls", "function_call", "audio", "images", "image", "video")
 LIST = "a list of messages"
 
@@ -43,7 +44,7 @@ def draft_of(messages: Any, name: str = "messages", unused: Counter[str] | None 
             system = content
             continue
         turns.append(Turn(role, content))
-        given = message.get("weight")
+        given = message.get("weight", message.get("loss_weight"))
         weights.append(1 if given is None else weight_of(given, f"the weight of message {number}"))
     return with_last_answer(turns, weights, system)
 
@@ -120,6 +121,8 @@ def is_conversation(value: Any) -> bool:
 
 
 def _part(part: Any, where: str) -> str:
-    if isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str):
-        return str(part["text"])
+    if isinstance(part, dict) and part.get("type") == "text":
+        text = part.get("text", part.get("value"))  # OpenAI's and LLaMA-Factory's key
+        if isinstance(text, str):
+            return text
     raise RowError(f"{where} holds something other than text")

@@ -36,9 +36,10 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "fact": ("fact",),
     "split": ("split",),
     "status": ("status", "review_status"),
-    "chosen": ("chosen", "preferred_output", "preferred", "chosen_response"),
+    "chosen": ("chosen", "preferred_output", "preferred", "chosen_response", "chosen_messages"),
     "rejected": (
         "rejected", "non_preferred_output", "dispreferred", "rejected_response",
+        "rejected_messages",
     ),
     "label": ("label", "kto_tag"),
     "weight": ("weight",),

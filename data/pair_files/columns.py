@@ -5,6 +5,7 @@ alone (`column_names.py`), or on what the person said (`--map question=Frage`). 
 in silence: `ColumnMap` counts the columns that have a value and are not used.
 """
 
+import copy
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -72,6 +73,13 @@ class ColumnMap:
     def given(self) -> Mapping[str, str]:
         """Column -> field or `IGNORE`, as the person said."""
         return self._given
+
+    def also(self, more: Mapping[str, str]) -> "ColumnMap":
+        """The same with further meanings of columns. Both count together."""
+        found = copy.copy(self)
+        found._given = self._given | dict(more)
+        found._known = {}
+        return found
 
     def of(self, names: tuple[str, ...]) -> Columns:
         found = self._known.get(names)

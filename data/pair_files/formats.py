@@ -15,6 +15,7 @@ from data.pair_files.markdown_files import MARKDOWN
 from data.pair_files.parquet_files import PARQUET
 from data.pair_files.reading import PairFormat
 from data.pair_files.rows import fields_of, messages_of
+from data.pair_files.stack_exchange import STACK_EXCHANGE
 from data.pair_files.xlsx_files import XLSX
 
 AUTO = "auto"  # in place of a name in `FORMATS`: the format that the file has
@@ -29,6 +30,7 @@ FORMATS: dict[str, PairFormat] = {
     "html": HTML_PAGE,
     "markdown": MARKDOWN,
     "docx": DOCX,
+    "stack-exchange": STACK_EXCHANGE,
 }
 WRITTEN = tuple(name for name, found in FORMATS.items() if found.write)
 

@@ -15,6 +15,7 @@ import orjson
 from ijson.common import ObjectBuilder
 
 from data.pair_files.columns import ColumnMap
+from data.pair_files.openai_batch import is_batch
 from data.pair_files.reading import Lines, PairFormat, Reading
 from data.pair_files.row_marks import SPLIT_NAMES
 from data.pair_files.rows import not_an_object, read_row
@@ -111,13 +112,24 @@ def _line_rows(lines: Lines, reading: Reading, only: str | None) -> Iterator[Num
         except RowError as error:
             yield _bad(number, str(error))
         else:
-            yield from _object_rows(found, number, reading.columns, only)
+            yield from _object_rows(found, number, reading, only)
 
 
 def _object_rows(
-    found: Any, number: int, columns: ColumnMap, only: str | None = None
+    found: Any, number: int, reading: Reading, only: str | None = None
 ) -> Iterator[NumberedRow]:
-    if isinstance(found, dict):
+    columns = reading.columns
+    if isinstance(found, dict) and is_batch(found):
+        try:
+            row = reading.batch.row(found, number, reading.member)
+        except RowError as error:
+            yield _bad(number, str(error))
+        except (AttributeError, KeyError, TypeError) as error:
+            reason = f"it resembles a line of an OpenAI batch, but is built differently ({error!r})"
+            yield _bad(number, reason)
+        else:
+            yield from read_row(row, number, columns) if row else ()
+    elif isinstance(found, dict):
         yield from read_row(found, number, columns, only)
     elif isinstance(found, list) and len(found) == 2 and all(isinstance(t, str) for t in found):
         yield from read_row({"prompt": found[0], "response": found[1]}, number, columns, only)
@@ -144,7 +156,7 @@ def read_document(lines: Lines, reading: Reading) -> Iterator[NumberedRow]:
             return
         number += 1
         lines.read = file.tell()
-        yield from _object_rows(found, number, reading.columns)
+        yield from _object_rows(found, number, reading)
 
 
 def _values(file: IO[bytes]) -> Iterator[Any]:

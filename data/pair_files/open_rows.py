@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from data.pair_files import archives
+from data.pair_files import archives, notion
 from data.pair_files.csv_files import first_names, misspelt_columns
 from data.pair_files.encodings import as_utf8
 from data.pair_files.formats import AUTO, FORMATS, detect, detect_packed
+from data.pair_files.openai_batch import NO_INPUT
 from data.pair_files.reading import BOM, Lines, Reading, Unrecognised
-from data.pair_files.verdicts import BadRow, NumberedRow
+from data.pair_files.verdicts import BadRow, LeftOut, NumberedRow
 from data.store.errors import Invalid, NotFound
 
 BEGINNING = 64 * 1024  # bytes that a file is recognised by
@@ -35,7 +36,7 @@ class OpenRows:
     def __init__(self, file: IO[bytes], reading: Reading, format: str) -> None:
         self._file = file
         self._lines: Lines | None = None  # of a file that is not packed
-        self._rows = self._of(file, reading, format)
+        self._rows = self._all(file, reading, format)
 
     def __iter__(self) -> Iterator[NumberedRow]:
         return self._rows
@@ -44,6 +45,14 @@ class OpenRows:
     def position(self) -> int:
         """How many bytes of the file have been read, about."""
         return self._lines.read if self._lines is not None else self._file.tell()
+
+    def _all(self, file: IO[bytes], reading: Reading, format: str) -> Iterator[NumberedRow]:
+        yield from self._of(file, reading, format)
+        for line, member, side in reading.batch.left():
+            if side == "answer":
+                yield NumberedRow(line, BadRow(line, NO_INPUT), member)
+            else:
+                yield NumberedRow(line, LeftOut(line, "a request of a batch without an answer"))
 
     def _of(
         self, file: IO[bytes], reading: Reading, format: str, depth: int = 0
@@ -82,9 +91,22 @@ class OpenRows:
         read: list[str] = []
         left_out: list[Invalid] = []
         names: list[str] = []
+        twice: list[str] = []
+        pages: list[str] = []  # folders of Notion's pages that a database holds as well
         with archives.open_zip(file, reading.path) as archive:
-            for name in archives.member_names(archive):
-                inner = Reading(reading.path / name, reading.columns, reading.notes)
+            found = archives.member_names(archive)
+            views = notion.views(found)
+            for name in sorted(found, key=lambda name: not notion.is_database(name)):
+                if name in views or name.startswith(tuple(pages)):
+                    twice.append(name)
+                    continue
+                inner = Reading(
+                    reading.path / name,
+                    reading.columns,
+                    reading.notes,
+                    reading.batch,
+                    "/".join(filter(None, (reading.member, name))),
+                )
                 count = 0
                 try:
                     with archives.member(archive, name, reading.path) as unpacked:
@@ -98,11 +120,17 @@ class OpenRows:
                     count += 1
                     yield NumberedRow(0, BadRow(0, str(error)), name)
                 if count:
+                    pages += notion.folders(name)
                     read.append(f"{name} ({count:,} {'row' if count == 1 else 'rows'})")
         if left_out and not read:
             raise Unrecognised(f"{reading.path} holds no file of pairs. {left_out[0]}")
         if len(read) > 1 or left_out:
             reading.notes.append(f"Files of {reading.path.name} that were read: {_named(read)}.")
+        if twice:
+            reading.notes.append(
+                f"Files of {reading.path.name} whose rows another file of Notion's export holds: "
+                f"{_named(twice)}."
+            )
         if names:
             reading.notes.append(
                 f"Files of {reading.path.name} that hold no pairs and were left out: "
@@ -121,6 +149,8 @@ def numbered_rows(lines: Lines, reading: Reading, format: str = AUTO) -> Iterato
     """Each row of a text with the number of its first line. Checks the beginning of the file first.
     Raises Invalid as `OpenRows` does."""
     start = _beginning(lines, reading.path)
+    if notion.is_database(reading.path.name):
+        reading.columns = notion.with_title(reading.columns, start)
     if format != AUTO:
         return FORMATS[format].read(lines, reading)
     found = detect(start, reading.columns)

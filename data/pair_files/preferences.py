@@ -50,7 +50,9 @@ def _asked(fields: Fields) -> list[dict[str, Any]]:
             answered = message_of(found[-1], "the last message")[0] == "assistant"
             return list(found[:-1] if answered else found)
     found = fields.given("prompt")
-    if isinstance(found, dict):  # OpenAI's: {"messages": [...]}
+    if isinstance(found, dict):  # OpenAI's: {"messages": [...], "tools": []}
+        if not is_empty(found.get("tools")):
+            raise RowError("it has tools: only text is learned, and the bot calls no tools")
         found = found.get("messages")
     if is_conversation(found):
         return list(found)

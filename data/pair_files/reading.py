@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import IO
 
 from data.pair_files.columns import ColumnMap
+from data.pair_files.openai_batch import BatchFiles
 from data.pair_files.verdicts import NumberedRow, RowError
 from data.pairs.pairs import Draft
 from data.store.errors import Invalid
@@ -21,6 +22,8 @@ class Reading:
     path: Path
     columns: ColumnMap = field(default_factory=ColumnMap)
     notes: list[str] = field(default_factory=list)  # sentences for the report
+    batch: BatchFiles = field(default_factory=BatchFiles)
+    member: str = ""  # the file inside an archive
 
 
 class Lines:

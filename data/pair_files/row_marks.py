@@ -26,6 +26,7 @@ STATUSES: dict[str, Status | None] = {  # None: as the import says
     ),
     **dict.fromkeys(
         ("pending", "draft", "in review", "review", "new", "open", "todo", "to do", "in progress",
+         "not started",
          "unreviewed", "proposed"), "pending",
     ),
     "rejected": "rejected",
