@@ -1,10 +1,10 @@
 """Examples: a pair as token ids, with loss on its response only.
 
 The base model's own chat template renders the prompt exactly as the engine renders it
-(`add_generation_prompt`), and the response is tokenised after it. So training uses the same tokens
-as generation. Labels are -100 on the prompt and the ids on the response, including the stop token:
-without it the adapter would never learn to stop. With `loss_turns` "all", earlier answers of the
-conversation are learned, too; the ids are the same either way.
+(`add_generation_prompt`), and the response has the ids that follow in the whole text. So training
+uses the same tokens as generation. Labels are -100 on the prompt and the ids on the response,
+including the stop token: without it the adapter would never learn to stop. With `loss_turns` "all",
+earlier answers of the conversation are learned, too; the ids are the same either way.
 
 Errors that would otherwise waste a run without notice are found here, before the first step, and
 name the pair.
@@ -128,7 +128,7 @@ def encode(
             "follows, so training would not match answering"
         )
     prompt = prompt_ids(tokenizer, said)
-    response = list(tokenizer(whole[len(before) :], add_special_tokens=False)["input_ids"])
+    response = _ids_after(tokenizer, prompt, before, whole)
     last_stop = max((i for i, token in enumerate(response) if token in stops), default=None)
     if last_stop is None:
         raise Invalid("the base model's chat template ends the response without a stop token")
@@ -147,6 +147,23 @@ def encode(
     if loss_turns == "all":
         labels = _earlier_answers(tokenizer, said, before, prompt, stops)
     return Example(pair.id, tuple(prompt + response), tuple(labels + response))
+
+
+def _ids_after(tokenizer: Any, prompt: list[int], before: str, whole: str) -> list[int]:
+    """The ids that follow those of the prompt in the whole text. A text of its own would begin with
+    a space where the tokenizer prepends one (Llama 2), which the adapter would learn."""
+    ids = list(tokenizer(whole, add_special_tokens=False)["input_ids"])
+    if ids[: len(prompt)] == prompt:
+        return ids[len(prompt) :]
+    # the end of the prompt and the start of the response make one token, which no engine sees
+    anchor = before[-1:]
+    alone, joined = (
+        list(tokenizer(text, add_special_tokens=False)["input_ids"])
+        for text in (anchor, anchor + whole[len(before) :])
+    )
+    if joined[: len(alone)] == alone:
+        return joined[len(alone) :]
+    return list(tokenizer(whole[len(before) :], add_special_tokens=False)["input_ids"])
 
 
 def _earlier_answers(

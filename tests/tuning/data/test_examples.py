@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 from tokenizers import AddedToken, Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.models import BPE, WordLevel
+from tokenizers.pre_tokenizers import Metaspace, Whitespace
 from transformers import PreTrainedTokenizerFast
 
 from data.pairs.pairs import Pair
@@ -299,3 +299,26 @@ def test_a_pair_that_the_template_refuses_is_named(tokenizer: Any, pair: MakePai
 
     with pytest.raises(BadPairs, match=rf"pair {talk.id}: .* refuses it: only one question"):
         encode(strict, pair("Where?", "There."), talk)
+
+
+@pytest.mark.parametrize("frame", ["User: {}\nBot:", "<s>{}</s>\n", "{} >"])
+def test_a_tokenizer_that_prepends_a_space_teaches_none(pair: MakePair, frame: str) -> None:
+    """Llama 2's tokenizer does (`add_prefix_space`)."""
+    letters = [chr(n) for n in range(33, 127)]
+    vocabulary = {text: n for n, text in enumerate(["<unk>", "<s>", "</s>", "\n", "▁", *letters])}
+    made = Tokenizer(BPE(vocabulary, merges=[], unk_token="<unk>"))
+    made.pre_tokenizer = Metaspace(prepend_scheme="always")
+    made.add_special_tokens(["<s>", "</s>"])
+    prepending = PreTrainedTokenizerFast(
+        tokenizer_object=made, unk_token="<unk>", bos_token="<s>", eos_token="</s>"
+    )
+    prepending.chat_template = frame.replace("{}", "{{ messages[0].content }}") + (
+        "{% if messages|length > 1 %}{{ messages[1].content }}</s>{% endif %}"
+    )
+    asked = pair("Where?", "There.")
+    (example,) = encode(prepending, asked)
+
+    whole = frame.format("Where?") + "There.</s>"
+    assert list(example.ids) == prepending(whole, add_special_tokens=False)["input_ids"]
+    learned = [token for token in example.labels if token != IGNORED]
+    assert prepending.convert_ids_to_tokens(learned) == [*"There.", "</s>"]
