@@ -45,7 +45,7 @@ PROBE_SHARE = 0.25  # of those facts
 PROBE_LIMIT = 64  # pairs
 
 
-TOGETHER = 500  # pairs in one transaction; it takes some milliseconds
+TOGETHER = 200  # pairs in one transaction; it takes some milliseconds
 UNFINISHED = "unfinished"  # in place of the digest
 UNFINISHED_S = 3600  # seconds after which nobody is still freezing it
 

@@ -264,3 +264,10 @@ def test_a_pair_that_came_during_the_comparison_is_compared_too(
         with pytest.raises(Leak, match="is the same as pair"):
             golden.add_to(store, domain, prompt, "There.", "ann")
     assert golden.add_to(store, domain, "Who has the key?", "Ann.", "ann").pair.split == "golden"
+
+
+def test_the_last_comparison_does_not_read_the_whole_domain(store: Store) -> None:
+    plan = store.db.execute(f"EXPLAIN QUERY PLAN {contamination.CHANGED}", [1, 5, 1, 3]).fetchall()
+    read = [str(step[3]) for step in plan]
+    assert any("search_changes_by_revision" in step for step in read)
+    assert not [step for step in read if " pairs" in step and step.endswith("(domain_id=?)")]
