@@ -113,7 +113,8 @@ def import_(
         name=name,
         unusable=judge,
     )
-    hint = f"To train on them: `understudy tune {subject.name}`." if not pending else ""
+    apart = report.waiting + sum(report.unusable_total.values())
+    hint = f"To train on them: `understudy tune {subject.name}`." if report.added > apart else ""
     if report.added and not pending and not as_json:
         _make_searchable(app, subject)
     return _print_import(subject, file, report, as_json, hint)

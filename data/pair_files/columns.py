@@ -29,6 +29,8 @@ VERDICTS = ("accept", "reject", "ignore")  # what Prodigy writes under `answer`
 LISTS = ("turns", "messages", "conversations", "history", "chosen", "rejected")  # JSON in a table
 MOST_LAYOUTS = 10_000  # sets of keys that are remembered
 
+MOST_STATUSES = 20  # unknown words that are counted one by one
+
 
 @dataclass(frozen=True)
 class UnusedColumn:
@@ -64,6 +66,7 @@ class ColumnMap:
         self._given = dict(given or {})
         self._known: dict[tuple[str, ...], Columns] = {}
         self.unused: Counter[str] = Counter()
+        self.statuses: Counter[tuple[str, str]] = Counter()  # column and unknown word, with rows
         self.scales: Counter[str] = Counter()  # columns of ratings on an unknown scale, with rows
         self.sources: Counter[str] = Counter()  # records of other tools, by what they are called
         self.source_notes: dict[str, None] = {}  # sentences about them, each once
@@ -118,14 +121,27 @@ class ColumnMap:
             unused += [name for name in columns if name not in by_field.get("input", [])]
         return Columns({part: tuple(some) for part, some in by_field.items()}, tuple(unused))
 
+    def note_status(self, column: str, word: str) -> None:
+        """Count a row whose status is not understood, by its word."""
+        known = (column, word) in self.statuses or len(self.statuses) < MOST_STATUSES
+        self.statuses[column, word if known else "…"] += 1
+
     def notes(self) -> list[str]:
         """Sentences about sources and columns that change what becomes of their rows."""
         read = [f"Read as {name}: {count:,}." for name, count in self.sources.items()]
-        return [*read, *self.source_notes] + [
-            f"The column {name} has ratings on an unknown scale, so its rows wait for review "
-            f"({rows:,}). `--map ignore={name}` leaves the column out."
-            for name, rows in self.scales.items()
-        ]
+        return (
+            [*read, *self.source_notes]
+            + [
+                f"The column {name} has ratings on an unknown scale, so its rows wait for review "
+                f"({rows:,}). `--map ignore={name}` leaves the column out."
+                for name, rows in self.scales.items()
+            ]
+            + [
+                f"{name} is {word!r} in {rows:,} row{'' if rows == 1 else 's'}, which is no "
+                f"known status: they wait for review. `--map ignore={name}` leaves the column out."
+                for (name, word), rows in self.statuses.most_common()
+            ]
+        )
 
     def report(self) -> tuple[UnusedColumn, ...]:
         """The columns that were not used, the most frequent first."""

@@ -19,6 +19,7 @@ SPLIT_NAMES: dict[str, Split] = {
     "val": "validation", "valid": "validation", "dev": "validation", "eval": "validation",
     "training": "train",
 }  # fmt: skip
+UNKNOWN = "(unknown)"  # in place of a word that is no known status
 STATUSES: dict[str, Status | None] = {  # None: as the import says
     **dict.fromkeys(
         ("approved", "accepted", "published", "public", "active", "live", "final", "done",
@@ -31,6 +32,7 @@ STATUSES: dict[str, Status | None] = {  # None: as the import says
     ),
     "rejected": "rejected",
     "quarantined": "quarantined",
+    UNKNOWN: "pending",
 }  # fmt: skip
 GONE = frozenset({
     "archived", "inactive", "deleted", "obsolete", "deprecated", "discarded", "spam", "hidden",
@@ -168,10 +170,8 @@ def _status(fields: Fields) -> str:
     if not word:
         return ""
     if word not in STATUSES and word not in GONE:
-        raise RowError(
-            f"{fields.column('status')} is {word!r}, which is no known status; "
-            f"--map ignore={fields.column('status')} leaves the column out"
-        )
+        fields.map.note_status(fields.column("status"), word)
+        return UNKNOWN
     return word
 
 

@@ -1,12 +1,13 @@
 """Imports: the pairs and rated answers that one file brought, which can be undone together."""
 
+import contextlib
 from dataclasses import dataclass
 
 from sqlite_utils import Database
 
 from data import domains
 from data.domains import Domain
-from data.pairs import judged_answers, review_status
+from data.pairs import contamination, judged_answers, review_status
 from data.pairs.pairs import STATUSES, Pair
 from data.store import audit
 from data.store.clock import now_us
@@ -119,12 +120,25 @@ def undo_step(db: Database, import_id: int, most: int = AT_ONCE) -> int:
     judged_answers.remove_import(db, import_id)
     found = [r["id"] for r in rows(db, LEFT_PAIRS, {"import": import_id, "most": most})]
     for pair_id in found:
+        _release_merged(db, pair_id, import_id)
         if value(db, REFERRED, {"pair": pair_id}):
             review_status.withdraw(db, pair_id, "import undone")
         else:
             db.execute("UPDATE unanswered SET pair_id = NULL WHERE pair_id = ?", [pair_id])
             changed(db, "DELETE FROM pairs WHERE id = ?", [pair_id])
     return len(found)
+
+
+def _release_merged(db: Database, pair_id: int, import_id: int) -> None:
+    """Give the pairs that `pairs check --fix` merged into this one the status that they had: their
+    answer would be lost otherwise. Those of the same import are taken back, too."""
+    for found in rows(db, MERGED, [pair_id, import_id]):
+        with contextlib.suppress(contamination.Leak):  # a golden question asks the same by now
+            review_status.change_status_only(
+                db, found["pair_id"], "quarantined", found["status_before"]
+            )
+        sql = "UPDATE quality_fixes SET undone_at = ? WHERE id = ?"
+        db.execute(sql, [now_us(), found["id"]])
 
 
 def reinstate(db: Database, pair: Pair, status: str, import_id: int) -> bool:
@@ -138,6 +152,10 @@ def reinstate(db: Database, pair: Pair, status: str, import_id: int) -> bool:
     return True
 
 
+MERGED = """
+SELECT f.id, f.pair_id, f.status_before FROM quality_fixes f JOIN pairs p ON p.id = f.pair_id
+WHERE f.new_pair_id = ? AND f.fix = 'merge' AND f.undone_at IS NULL AND p.import_id IS NOT ?
+"""
 NEXT = """
 SELECT 1 + max(
     (SELECT coalesce(max(id), 0) FROM imports), (SELECT coalesce(max(import_id), 0) FROM pairs)

@@ -82,7 +82,8 @@ def undo(store: Store, domain: Domain, actor: str) -> Fixed:
     while some := list(islice(found, TOGETHER)):
         with store.write() as db:
             for r in some:
-                if _undo(db, r["id"], r["pair_id"], r["new_pair_id"], r["status_before"]):
+                masked = r["new_pair_id"] if r["fix"] == "mask" else None
+                if _undo(db, r["id"], r["pair_id"], masked, r["status_before"]):
                     done[r["fix"]] += 1
                 else:
                     left += 1
@@ -155,6 +156,8 @@ def _fix(
         if masked is None:
             return False
         new_id = _add_masked(db, domain, pair, masked)
+    if kind == "merge":
+        new_id = kept
     if not review_status.change_status_only(db, pair_id, pair.status, "quarantined"):
         return False
     insert(
@@ -184,10 +187,10 @@ def _masked(db: Database, domain: Domain, pair: Pair, names: Sequence[str]) -> D
 
 def _add_masked(db: Database, domain: Domain, pair: Pair, masked: Draft) -> int | None:
     """Add the masked pair with the status of the old one; returns its id. None: a pair with these
-    words counts already, and undoing the fix leaves it alone."""
+    words counts already or was rejected, and undoing the fix leaves it alone."""
     same = pairs.find_same_words(db, domain.id, masked)
     if same is not None:
-        if same.status not in ("rejected", "quarantined"):
+        if same.status != "quarantined":  # somebody rejected these words: that stays so
             return None
         review_status.change_status_only(db, same.id, same.status, pair.status)
         return same.id

@@ -8,7 +8,12 @@ from data.quality.findings import Found, NotChecked, Rows, not_installed, short
 
 PLACEHOLDER = re.compile(
     r"\{\{\s*[A-Za-z_][\w .|-]{0,60}\}\}|%%[A-Za-z_]\w*%%|\[\[[A-Za-z_][\w ]{0,40}\]\]"
-    r"|\b(?:TODO|TBD|FIXME|TBC)\b|\bXXX+\b|(?i:\blorem ipsum\b)|(?i:\breplace[ _]me\b|\bchangeme\b)"
+    # at the start of a sentence, in brackets or before a colon; other sentences speak of them
+    r"|(?m:^|[.!?:][\"')]*\s+)(?:TODO|TBD|FIXME|TBC)\b"
+    r"(?!\s+(?:comments?|lists?|items?|apps?|marks?|notes?|tags?|entries|markers?)\b)"
+    r"|[\[({<*_]\s*(?:TODO|TBD|FIXME|TBC)\s*[:\])}>*_]"
+    r"|\b(?:TODO|TBD|FIXME|TBC)\s*:|\b(?:TBD|TBC)\b(?m:\W*$)"
+    r"|\bXXX+\b|(?i:\blorem ipsum\b)|(?i:\breplace[ _]me\b|\bchangeme\b)"
     r"|(?i:[\[<](?!(?:phone number|e-mail address)(?: \d+)?\])(?:insert|your|enter|name of|company"
     r"|customer|product|first|last|agent|date|link|phone|e-?mail|address|placeholder)"
     r"(?:[ _-](?:(?!://)[^\]>\n@]){0,40})?[\]>](?!\(|\[|:\s*<?http))"  # a link is none

@@ -356,3 +356,16 @@ def listed(run: Run, *asked: str) -> list[dict[str, Any]]:
     found = json(run("pairs", "list", "art", *asked, "--json"))
     assert isinstance(found, list)
     return found
+
+
+def test_nobody_is_told_to_train_on_pairs_that_all_wait_for_review(run: Run, home: Path) -> None:
+    run("domains", "add", "art")
+    (home / "p.jsonl").write_text(GOOD.replace("}", ', "status": "draft"}'))
+    (home / "q.jsonl").write_text(GOOD.replace("red", "blue"))
+
+    waiting = run("pairs", "import", "art", "p.jsonl").output
+    approved = run("pairs", "import", "art", "q.jsonl").output
+
+    assert "Waiting for review: 1" in waiting
+    assert "To train on them" not in waiting
+    assert "To train on them: `understudy tune art`." in approved

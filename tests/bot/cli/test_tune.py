@@ -256,7 +256,7 @@ def test_conflicting_answers_are_named_before_the_run(run: Run, store: Store) ->
 
 @pytest.mark.usefixtures("taught")
 def test_a_dry_run_says_what_is_wrong_with_the_pairs(run: Run, store: Store) -> None:
-    drafts = [Draft("Why so long?", "Because. " * 400), Draft("Is it TODO?", "It is.")]
+    drafts = [Draft("Why so long?", "Because. " * 400), Draft("Is it?", "TODO")]
     with store.write() as db:
         pairs.add(db, domains.get(db, "art"), drafts, source="import", status="approved")
 

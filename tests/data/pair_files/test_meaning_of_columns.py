@@ -103,7 +103,6 @@ def test_context_input_and_history_are_part_of_what_was_asked(tmp_path: Path) ->
         ({"choices": ["A", "B"]}, "it has choices"),
         ({"weight": 0.5}, "weight is 0.5"),
         ({"label": 3}, "label is 3"),
-        ({"status": "halfway"}, "status is 'halfway', which is no known status"),
         ({"active": "perhaps"}, "active is 'perhaps', neither yes nor no"),
         ({"question": "Is it shut?"}, "prompt and question each hold a prompt"),
         ({"turns": [{"role": "user", "content": " "}]}, "turn 1 (user) is empty"),
@@ -370,3 +369,19 @@ def test_a_file_that_marks_train_and_validation_is_obeyed(
     imported(store, domain, lines(tmp_path / "a.jsonl", *rows))
     found = [pair.split for pair in pairs.list_pairs(store.db, domain)]
     assert found == ["train", "train", "validation", "train"]
+
+
+def test_rows_with_a_status_that_is_not_understood_wait_for_review(
+    store: Store, domain: Domain, tmp_path: Path
+) -> None:
+    rows = [PAIR | {"question": f"Is it {n}?", "Status": word} for n, word in
+            enumerate(("halfway", "Halfway", "approved", "à faire"))]  # fmt: skip
+    rows = [{k: v for k, v in row.items() if k != "prompt"} for row in rows]
+    report = importer.import_file(store, domain, lines(tmp_path / "a.jsonl", *rows))
+
+    assert (report.added, report.waiting, report.bad_total) == (4, 3, 0)
+    assert (
+        "Status is 'halfway' in 2 rows, which is no known status: they wait for review. "
+        "`--map ignore=Status` leaves the column out."
+    ) in report.notes
+    assert any("'à faire' in 1 row," in note for note in report.notes)

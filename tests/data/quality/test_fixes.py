@@ -208,3 +208,37 @@ def test_an_import_is_compared_with_what_was_there(store: Store, domain: Domain)
         "exact-duplicates": (1,),
         "placeholders": (3,),
     }
+
+
+def test_a_merged_pair_comes_back_when_the_import_of_the_other_is_undone(
+    store: Store, domain: Domain
+) -> None:
+    (old,) = add(store, domain, Draft("Is it open?", "Yes, it is."))
+    with store.write() as db:
+        number = imports.begin(db, domain, "new", "new.jsonl", "cli:ann")
+        drafts = [Draft("Is it open", "Yes, it is"), Draft("Is it open!", "Yes, it is!")]
+        pairs.add(db, domain, drafts, source="import", status="approved", import_id=number)
+    assert fix(store, domain).merged == 2
+    assert pairs.get(store.db, old).status == "quarantined"
+
+    with store.write() as db:
+        imports.begin_undo(db, number, "cli:ann")
+        while imports.undo_step(db, number):
+            pass
+
+    assert [pair.id for pair in pairs.list_pairs(store.db, domain)] == [old]
+    assert pairs.get(store.db, old).status == "approved"
+    with pytest.raises(NotFound):
+        fixes.undo(store, domain, "cli:ann")
+
+
+def test_masking_does_not_bring_back_what_somebody_rejected(store: Store, domain: Domain) -> None:
+    (old,) = add(store, domain, Draft("Login?", "The password is hunter22."))
+    (masked,) = add(store, domain, Draft("Login?", "The password is [secret]."))
+    with store.write() as db:
+        review_status.set_status(db, masked, "rejected", "slack:T1/U9")
+
+    assert fix(store, domain).masked == 1
+    assert [pairs.get(store.db, i).status for i in (old, masked)] == ["quarantined", "rejected"]
+    fixes.undo(store, domain, "cli:ann")
+    assert [pairs.get(store.db, i).status for i in (old, masked)] == ["approved", "rejected"]
