@@ -25,6 +25,7 @@ COLUMNS = ("prompt", "response", "system", "turns", "fact", "split", "status")
 DELIMITERS = (",", ";", "\t", "|")
 FORMULA = re.compile(r"'*[=+\-@\t\r＝＋－＠]")
 SEPARATOR = re.compile(r'^"?sep=(.)"?\s*$', re.IGNORECASE)  # Excel's line before the header
+RULE = re.compile(r":?-[-:]*")  # below the header of a Markdown table, without its bars
 TITLE_ROWS = 20  # lines before the header that are searched
 Header = tuple[list[str], str]  # column names, delimiter
 
@@ -63,7 +64,9 @@ def _rows(
         begins = lines.number + 1
         try:
             for cells in rows:
-                if cells:
+                if delimiter == "|":
+                    cells = [cell.strip() for cell in cells]
+                if cells and not (delimiter == "|" and RULE.fullmatch("".join(cells))):
                     if len(cells) != len(columns) and lines.number > begins:
                         yield _swallowed(lines, begins, len(cells), len(columns))
                         break

@@ -11,7 +11,7 @@ from data.pair_files.csv_files import CSV, has_header
 from data.pair_files.docx_files import DOCX
 from data.pair_files.html_files import HTML_PAGE
 from data.pair_files.json_files import is_document, json_lines, read_document
-from data.pair_files.markdown_files import MARKDOWN
+from data.pair_files.markdown_files import MARKDOWN, has_topics
 from data.pair_files.parquet_files import PARQUET
 from data.pair_files.reading import PairFormat
 from data.pair_files.rows import fields_of, messages_of
@@ -44,7 +44,9 @@ def detect(start: bytes, columns: ColumnMap) -> PairFormat | None:
     for name, found in FORMATS.items():
         if name != "csv" and found.starts(start):
             return found
-    return CSV if has_header(start, columns) else None
+    if has_header(start, columns):
+        return CSV
+    return MARKDOWN if has_topics(start) else None
 
 
 def detect_packed(file: IO[bytes]) -> PairFormat | None:

@@ -43,15 +43,19 @@ class _Kept:
             yield Block(self.kind, whole, self.begins)
 
 
-def is_markdown(start: bytes) -> bool:
+def has_questions(start: bytes) -> bool:
     """Whether a text that begins with these bytes has questions in headings, in bold or marked."""
     text = start.decode("utf-8", "replace").replace("\r\n", "\n")
-    if Marks(text):
-        return True
+    return bool(Marks(text)) or any(
+        block.kind == "question" or (block.kind == "heading" and asks(block.text))
+        for block in markdown_blocks(text)
+    )
+
+
+def has_topics(start: bytes) -> bool:
+    """Whether a text that begins with these bytes has headings with text below them."""
+    text = start.decode("utf-8", "replace").replace("\r\n", "\n")
     blocks = list(markdown_blocks(text))
-    headings = [block for block in blocks if block.kind in ("heading", "question")]
-    if any(block.kind == "question" or asks(block.text) for block in headings):
-        return True
     bare = FRONT_MATTER.sub("", text).lstrip("\n")  # a comment of a script has no blank line below
     return re.match(r"#{1,6}[ \t]+\S[^\n]*\n[ \t]*\n", bare) is not None and len(blocks) > 1
 
@@ -148,4 +152,4 @@ def _underlined(kept: list[str], line: str, number: int) -> Block | None:
     return Block("heading", text, number - 1, 1 if "=" in line else 2)
 
 
-MARKDOWN = PairFormat(starts=is_markdown, read=read_markdown)
+MARKDOWN = PairFormat(starts=has_questions, read=read_markdown)

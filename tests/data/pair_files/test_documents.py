@@ -167,6 +167,13 @@ def test_a_table_with_titles_and_text_of_a_document_stays_a_table(tmp_path: Path
     assert list(files.read(tmp_path / "a.csv")) == [Draft("How?", "# Like this\n\n## Why?\n\nSo.")]
 
 
+@pytest.mark.parametrize("before", ["", "# FAQ\n\n"])
+def test_a_table_of_markdown_is_a_table(tmp_path: Path, before: str) -> None:
+    rows = "| Question | Answer |\n|:---|---|\n| Is it open? | Yes. |\n"
+    (tmp_path / "a.md").write_text(before + rows)
+    assert list(files.read(tmp_path / "a.md")) == [Draft("Is it open?", "Yes.")]
+
+
 def test_a_word_document_with_entities_is_refused(tmp_path: Path) -> None:
     bomb = b'<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><w:document>&b;</w:document>'
     with zipfile.ZipFile(tmp_path / "a.docx", "w") as archive:
