@@ -254,9 +254,10 @@ def _gradients(
     _, again = rows.by_head(query_heads)
     padded = grad.new_zeros(queries.numel() // width, width)
     padded = padded.index_copy_(0, again, grad.reshape(-1, width)).view_as(queries)
-    of_weights = torch.bmm(padded, values.transpose(1, 2)).float()
-    of_scores = torch._softmax_backward_data(of_weights, exact, -1, torch.float32)
-    of_scores = of_scores.mul_(scaling).to(values.dtype)
+    of_weights = torch.bmm(padded, values.transpose(1, 2)).to(exact.dtype)
+    # PyTorch's own gradient of softmax is rounded differently with another number of threads
+    along = (of_weights * exact).sum(-1, keepdim=True)
+    of_scores = of_weights.sub_(along).mul_(exact).mul_(scaling).to(values.dtype)
     by_head = (
         torch.bmm(of_scores.transpose(1, 2), queries),
         torch.bmm(weights.transpose(1, 2), padded),

@@ -108,6 +108,35 @@ def test_heads_that_share_keys_and_values_get_the_gradients_of_all_their_queries
         assert torch.allclose(mine, theirs, atol=1e-5)
 
 
+def test_the_number_of_threads_does_not_change_the_gradients_of_attention() -> None:
+    generator = torch.Generator().manual_seed(0)
+    common, rows, longest, width = 17, 8, 38, 64
+    back = torch.arange(rows * longest)
+    layout = unpadded.RowLayout(
+        common, back.view(rows, longest), back,
+        unpadded._causal(longest, common, torch.float32),
+        unpadded._causal(common, 0, torch.float32),
+    )  # fmt: skip
+    query, key, value = (
+        torch.randn(1, n, common + len(back), width, generator=generator, requires_grad=True)
+        for n in (9, 3, 3)
+    )
+
+    def gradients(threads: int) -> tuple[torch.Tensor, ...]:
+        torch.set_num_threads(threads)
+        out, _ = unpadded.attend(None, query, key, value, None, 0.125, rows=layout)
+        return torch.autograd.grad(out.square().sum(), (query, key, value))
+
+    usual = torch.get_num_threads()
+    try:
+        one, two = gradients(1), gradients(2)
+    finally:
+        torch.set_num_threads(usual)
+
+    for alone, beside in zip(one, two, strict=True):
+        assert torch.equal(alone, beside)
+
+
 def test_a_short_beginning_is_shared_too(base: Base) -> None:
     """A second attention in each layer costs less than a second pass through the model."""
     short = [Example(r.pair_id, r.ids[30:], r.labels[30:]) for r in ROWS]
