@@ -50,7 +50,7 @@ pairs.add_command(pair_quality.allow)
 
 @pairs.command("import")
 @click.argument("domain")
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path, exists=True))
 @click.option(
     "--format",
     "format_",
@@ -67,6 +67,13 @@ pairs.add_command(pair_quality.allow)
     metavar="PART=COLUMN,...",
     help="What a column holds, such as question=Frage,answer=Antwort; ignore=COLUMN leaves it out.",
 )
+@click.option(
+    "--channel",
+    "channels",
+    multiple=True,
+    metavar="NAME",
+    help="Of a Slack export, read this channel; by default all public ones.",
+)
 @unusable_option
 @click.option("--name", default="", help="A name for the import; by default that of FILE.")
 @click.option("--preview", is_flag=True, help="Show what would be imported, and change nothing.")
@@ -80,15 +87,18 @@ def import_(
     pending: bool,
     mapping: tuple[str, ...],
     unusable: "Policy",
+    channels: tuple[str, ...],
     name: str,
     preview: bool,
     as_json: bool,
 ) -> None:
-    """Import pairs from FILE: JSON, chats, preferences, CSV, Excel, Parquet, an FAQ, or a zip.
+    """Import pairs from FILE: JSON, a table, an FAQ, or the export of another tool.
 
-    The format is recognised by the content (docs/importing.md), and columns by their names, in
-    several languages. Valid rows are imported; the others are reported with their line numbers, and
-    columns that are not used are named. Importing a file again adds nothing.
+    JSON, chat messages, preference data, CSV, Excel, Parquet, FAQs, zip archives and folders, and
+    exports of annotation tools, help desks and Slack: the format is recognised by the content
+    (docs/importing.md), and columns by their names, in several languages. Valid rows are imported;
+    the others are reported with their line numbers, and columns that are not used are named.
+    Importing a file again adds nothing.
     """
     from data.pair_files import columns, importer
 
@@ -98,7 +108,14 @@ def import_(
     judge = _unusable(app, subject, unusable)
     if preview:
         found = importer.preview_file(
-            app.store, subject, file, format=format_, status=status, columns=given, unusable=judge
+            app.store,
+            subject,
+            file,
+            format=format_,
+            status=status,
+            columns=given,
+            channels=channels,
+            unusable=judge,
         )
         return print_json(found) if as_json else print_preview(subject.name, file, found)
     report = _import(
@@ -110,6 +127,7 @@ def import_(
         format=format_,
         status=status,
         columns=given,
+        channels=channels,
         name=name,
         unusable=judge,
     )

@@ -30,6 +30,7 @@ importer stores what may be stored and reports the rest.
 - `reading`: what is known while a file is read
 - `row_marks`: what a row says about itself: split, status, rating, or not to be learned
 - `rows`: turns one row into pairs or rated answers
+- `slack_export`: the threads of a Slack export
 - `sources`: exports of other tools
 - `stack_exchange`: posts of a Stack Exchange data dump
 - `staged_files`: uploaded files that wait to be imported

@@ -148,22 +148,23 @@ def import_file(
     status: Status = "approved",
     golden: bool = False,
     columns: Mapping[str, str] | None = None,
+    channels: Sequence[str] = (),
     name: str = "",
     unusable: UnusableDrafts | None = None,
     progress: Callable[[int, ImportReport], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> ImportReport:
     """Add a file's pairs to the domain; with `golden`, all of them as golden questions. `columns`
-    says what columns hold (`columns.parse`). `name` is that of the import, which
-    `data/pairs/imports.py` undoes. `unusable` finds the pairs that no run can learn. `progress`
-    receives the number of bytes read, and what has been committed. `stop` is asked between
-    transactions. A row whose question would be both trained on and evaluated is skipped like an
-    unreadable one.
+    says what columns hold (`columns.parse`), `channels` which ones of a Slack export are read.
+    `name` is that of the import, which `data/pairs/imports.py` undoes. `unusable` finds the pairs
+    that no run can learn. `progress` receives the number of bytes read, and what has been
+    committed. `stop` is asked between transactions. A row whose question would be both trained on
+    and evaluated is skipped like an unreadable one.
 
     Raises what `files.read` raises, and StoreFull or StoreBusy. Committed rows stay; running the
     import again adds the rest."""
     tally = _Tally()
-    reading = Reading(path, ColumnMap(columns))
+    reading = Reading(path, ColumnMap(columns), channels=tuple(channels))
     with open_rows(reading, format) as numbered:
         guard = Guard(store.db, domain)
         while chunk := list(itertools.islice(numbered, TOGETHER)):
@@ -198,6 +199,7 @@ def preview_file(
     status: Status = "approved",
     golden: bool = False,
     columns: Mapping[str, str] | None = None,
+    channels: Sequence[str] = (),
     progress: Callable[[int], None] = lambda read: None,
     unusable: UnusableDrafts | None = None,
 ) -> ImportReport:
@@ -205,7 +207,7 @@ def preview_file(
     `progress` receives the number of bytes read. Raises what `files.read` raises."""
     tally, seen = _Tally(), set[str]()
     db = store.db
-    reading = Reading(path, ColumnMap(columns))
+    reading = Reading(path, ColumnMap(columns), channels=tuple(channels))
     with open_rows(reading, format) as numbered:
         guard = Guard(db, domain)
         while chunk := list(itertools.islice(numbered, TOGETHER)):

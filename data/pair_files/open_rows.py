@@ -9,11 +9,12 @@ import contextlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from data.pair_files import archives, notion
+from data.pair_files import archives, notion, slack_export
 from data.pair_files.csv_files import first_names, misspelt_columns
 from data.pair_files.encodings import as_utf8
 from data.pair_files.formats import AUTO, FORMATS, detect, detect_packed
@@ -24,6 +25,7 @@ from data.store.errors import Invalid, NotFound
 
 BEGINNING = 64 * 1024  # bytes that a file is recognised by
 DEEPEST = 2  # archives in one another
+MOST_WHOLE = 64 * 1024 * 1024  # bytes of a file of an archive that is read at once
 NAMED = 8  # files that a note lists
 
 
@@ -95,6 +97,10 @@ class OpenRows:
         pages: list[str] = []  # folders of Notion's pages that a database holds as well
         with archives.open_zip(file, reading.path) as archive:
             found = archives.member_names(archive)
+            if slack_export.is_export(found):
+                read_member = _whole_member(archive, reading.path)
+                yield from slack_export.rows(found, read_member, reading)
+                return
             views = notion.views(found)
             for name in sorted(found, key=lambda name: not notion.is_database(name)):
                 if name in views or name.startswith(tuple(pages)):
@@ -192,6 +198,8 @@ def open_file(path: Path) -> IO[bytes]:
     """The file; a pipe, which can be read only once, as a temporary file. Raises NotFound, and
     Invalid if it cannot be read."""
     try:
+        if path.is_dir():
+            return _folder(path)
         file = path.open("rb")
         if file.seekable():
             return file
@@ -204,6 +212,29 @@ def open_file(path: Path) -> IO[bytes]:
         raise NotFound(f"There is no file {path}.") from None
     except OSError as error:
         raise Invalid(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _folder(path: Path) -> IO[bytes]:
+    """A temporary archive of the JSON files of a folder: a folder is read as its archive would be.
+    Links are left out."""
+    made = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for file in sorted(path.rglob("*.json")):
+            if file.is_file() and not file.is_symlink():
+                archive.write(file, file.relative_to(path).as_posix())
+    made.seek(0)
+    return made
+
+
+def _whole_member(archive: zipfile.ZipFile, path: Path) -> Callable[[str], bytes]:
+    """A function that gives one file of an archive whole, up to `MOST_WHOLE` bytes."""
+
+    def read(name: str) -> bytes:
+        if archive.getinfo(name).file_size > MOST_WHOLE:
+            raise Invalid(f"the file is larger than {MOST_WHOLE // 1024**2} MiB")
+        return b"".join(archives.chunks(archive, name, path))
+
+    return read
 
 
 def _start(file: IO[bytes]) -> bytes:

@@ -24,6 +24,7 @@ class Reading:
     notes: list[str] = field(default_factory=list)  # sentences for the report
     batch: BatchFiles = field(default_factory=BatchFiles)
     member: str = ""  # the file inside an archive
+    channels: tuple[str, ...] = ()  # of Slack's export that are to be read; (): the public ones
 
 
 class Lines:
