@@ -2,6 +2,7 @@
 
 - `ab`: `understudy ab`: compare adapters, system prompts and sampling on live traffic
 - `adapters`: `understudy adapters`: list, promote, roll back, import, export and remove adapters
+- `ask_columns`: asks on a terminal which columns are the question and the answer
 - `audit`: `understudy audit`: the audit log, newest first
 - `backup`: `understudy backup FILE`: a snapshot of the store and every adapter in one tar file
 - `base_models`: `understudy base`: add base models to the home folder, list them, and check them

@@ -105,6 +105,10 @@ def import_(
     subject = domains.get(app.store.db, domain)
     status: store.Status = "pending" if pending else "approved"
     given = columns.parse(mapping)
+    if terminal.is_interactive() and not as_json:
+        from bot.cli import ask_columns
+
+        given = ask_columns.completed(file, format_, given)
     judge = _unusable(app, subject, unusable)
     if preview:
         found = importer.preview_file(

@@ -39,6 +39,17 @@ def prompt(question: str, choices: click.Choice[str]) -> str:
     return chosen
 
 
+def ask(question: str, choices: click.Choice[str], default: str) -> str:
+    """Ask on stderr for one of the choices; Enter takes the default."""
+    chosen: str = click.prompt(visible(question), type=choices, default=default, err=True)
+    return chosen
+
+
+def is_interactive() -> bool:
+    """Whether a person sits at the input."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
 def indented(text: str, columns: int) -> str:
     """Text whose further lines cannot be taken for lines of ours."""
     return visible(text).replace("\n", "\n" + " " * columns)
