@@ -59,7 +59,6 @@ FACTS = 8  # of a topic
 PHRASINGS = 5  # of a fact, at least
 ASKED = 2  # of them, which are never trained on
 ROWS = 48  # answers generated at once
-EPOCHS = 8.0  # of a round that continues an adapter
 FULL_EPOCHS = 20.0  # of a round from the bare base
 NAME = "forgetting"
 
@@ -77,6 +76,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=float, default=24.0, help="of a continuing round")
     parser.add_argument("--minutes", type=float, default=0, help="start no round after so many")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="recipe")
     options = parser.parse_args()
@@ -88,14 +88,14 @@ def main() -> None:
     found: dict[str, list[list[list[float]]]] = {}
     for seed in range(options.seeds):
         for name in names:
-            scores = sequence(options.folder, name, seed, extra, deadline)
+            scores = sequence(options.folder, name, seed, options.epochs, extra, deadline)
             if len(scores) == ROUNDS:
                 found.setdefault(name, []).append(scores)
-    show(found, extra)
+    show(found, options.epochs, extra)
 
 
 def sequence(
-    folder: Path, name: str, seed: int, extra: dict[str, Any], deadline: float | None
+    folder: Path, name: str, seed: int, epochs: float, extra: dict[str, Any], deadline: float | None
 ) -> list[list[float]]:
     """The scores after each round: of each topic so far. Fewer rounds when the time is over."""
     home = folder / f"{name}-{seed}"
@@ -113,7 +113,7 @@ def sequence(
             continue
         if late(deadline):
             break
-        more = {"epochs": FULL_EPOCHS if name == "full" else EPOCHS, "max_steps": 0, "seed": seed}
+        more = {"epochs": FULL_EPOCHS if name == "full" else epochs, "max_steps": 0, "seed": seed}
         one_round(home, number, more | asked, full=name == "full")
     return [one["exact"] for one in read(home)]
 
@@ -254,7 +254,7 @@ class Quiet:
         pass
 
 
-def show(found: dict[str, list[list[list[float]]]], extra: dict[str, Any]) -> None:
+def show(found: dict[str, list[list[list[float]]]], epochs: float, extra: dict[str, Any]) -> None:
     rows, figures = [], {}
     for name, of_seeds in found.items():
         forgotten = [forgetting(scores) for scores in of_seeds]
@@ -265,7 +265,9 @@ def show(found: dict[str, list[list[list[float]]]], extra: dict[str, Any]) -> No
             [name, len(of_seeds), *(statistics.fmean(some) for some in (forgotten, new, last))]
         )
     report.table(("method", "seeds", "forgetting", "new topic", "all topics at the end"), rows)
-    report.finish(benchmark="forgetting", facts=FACTS, rounds=ROUNDS, set=extra, found=figures)
+    report.finish(
+        benchmark="forgetting", facts=FACTS, rounds=ROUNDS, epochs=epochs, set=extra, found=figures
+    )
 
 
 def forgetting(scores: Sequence[Sequence[float]]) -> float:
