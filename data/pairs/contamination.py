@@ -199,8 +199,10 @@ def seen_by(db: Database, domain: Domain, golden: Sequence[Pair]) -> dict[int, t
     versions: dict[int, list[int]] = {}
     for r in trained:
         versions.setdefault(r["pair_id"], []).append(r["version"])
+    if not versions:
+        return {pair.id: () for pair in golden}
     found: dict[int, dict[str, None]] = {pair.id: {} for pair in golden}
-    for pair in pairs.list_pairs(db, domain):
+    for pair in pairs.iterate_pairs(db, domain):
         if pair.id in versions and (match := index.find(question_text(pair))):
             found[match.key] |= {f"{domain.name}@{v}": None for v in versions[pair.id]}
     return {pair_id: tuple(names) for pair_id, names in found.items()}

@@ -84,11 +84,19 @@ def ids(db: Database, domain: Domain, wanted: PairFilter, most: int = MOST_COUNT
 
 def sources(db: Database, domain: Domain) -> list[str]:
     """Where the pairs of a domain come from, by name."""
-    sql = (
-        "SELECT DISTINCT source FROM pairs INDEXED BY pairs_listed WHERE domain_id = ? "
-        "AND forgotten_at IS NULL ORDER BY source"
-    )
-    return [r["source"] for r in rows(db, sql, [domain.id])]
+    return [r["source"] for r in rows(db, SOURCES, {"domain": domain.id})]
+
+
+# each step looks up the first source after the last one
+SOURCES = """
+WITH RECURSIVE found (source) AS (
+    SELECT min(source) FROM pairs WHERE domain_id = :domain
+    UNION ALL
+    SELECT (SELECT min(p.source) FROM pairs p WHERE p.domain_id = :domain AND p.source > f.source)
+    FROM found f WHERE f.source IS NOT NULL
+)
+SELECT source FROM found WHERE source IS NOT NULL
+"""
 
 
 def facts(

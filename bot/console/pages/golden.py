@@ -25,17 +25,24 @@ SHOWN = 200  # questions; the list of pairs shows all
 
 
 @router.get(PATH)
-async def show(request: Request, domain: str, signed_in: Reviewer) -> Response:
+async def show(request: Request, domain: str, signed_in: Reviewer, seen: bool = False) -> Response:
+    """`seen`: also which versions learned a question before, which takes long in a large domain."""
     service: Service = request.app.state.service
 
     def read(db: Database) -> tuple[list[Pair], dict[int, tuple[str, ...]]]:
         subject = domains.get(db, domain)
         found = golden.list_golden(db, subject)
-        return found, contamination.seen_by(db, subject, found[:SHOWN])
+        return found, contamination.seen_by(db, subject, found[:SHOWN]) if seen else {}
 
-    found, seen = await service.store.read(read)
+    found, names = await service.store.read(read)
     return await rendering.page(
-        request, "golden.html", signed_in, questions=found[:SHOWN], total=len(found), seen=seen
+        request,
+        "golden.html",
+        signed_in,
+        questions=found[:SHOWN],
+        total=len(found),
+        seen=seen,
+        names=names,
     )
 
 

@@ -100,6 +100,8 @@ def test_the_golden_set_is_listed_added_to_and_taken_out_of(bot: Bot) -> None:
 
     reviewer = client(bot, "reviewer")
     assert "How many seats?" in reviewer.get(GOLDEN).text
+    asked = reviewer.get(GOLDEN, params={"seen": "true"}).text
+    assert "No version learned any of them before." in asked
     assert reviewer.post(f"{GOLDEN}/{golden.id}/release").status_code == 403
     assert "no longer golden" in admin.post(f"{GOLDEN}/{golden.id}/release").text
     assert pair(bot, golden.id).split == "auto"

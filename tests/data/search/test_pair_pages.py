@@ -99,6 +99,20 @@ def test_every_filter_narrows_the_list(store: Store, domain: Domain) -> None:
         assert found(store.db, domain, replace(everything, **given)) == expected, given  # type: ignore[arg-type]
 
 
+def test_sources_are_listed_without_reading_the_pairs(store: Store, domain: Domain) -> None:
+    assert pair_pages.sources(store.db, domain) == []
+    for source in ("teach", "import", "import", "correction"):
+        with store.write() as db:
+            number = pair_pages.count(db, domain, PairFilter())
+            pairs.add(db, domain, [Draft(f"Question {number}?", "Yes.")], source=source)
+
+    assert pair_pages.sources(store.db, domain) == ["correction", "import", "teach"]
+    plan = rows(store.db, f"EXPLAIN QUERY PLAN {pair_pages.SOURCES}", {"domain": domain.id})
+    steps = [str(r["detail"]) for r in plan if "SEARCH" in r["detail"]]
+    assert len(steps) == 2
+    assert all("COVERING INDEX pairs_by_source" in step for step in steps), steps
+
+
 def test_facts_list_their_phrasings(store: Store, domain: Domain) -> None:
     add(store, domain, Draft("A?", "1", fact="seats"), Draft("B?", "1", fact="seats"))
     add(store, domain, Draft("C?", "3", fact="rooms"))
