@@ -98,7 +98,7 @@ def test_parquet_names_what_to_install(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_parquet_file_is_read(store: Store, domain: Domain, tmp_path: Path) -> None:
-    pyarrow = pytest.importorskip("pyarrow", reason="pip install 'understudy[parquet]'")
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
     from pyarrow import parquet
 
     messages = [{"role": "user", "content": "Far?"}, {"role": "assistant", "content": "No."}]
