@@ -29,6 +29,8 @@ LISTS_OF_ROWS = frozenset({
     "train", "validation", "test", "dev", "golden", "qa", "qas",
 })  # fmt: skip
 
+MAX_DEPTH = 500  # levels of lists and objects in one row
+
 
 def json_lines(only: str | None, write: Callable[[Draft], dict[str, Any]]) -> PairFormat:
     """One JSON object a line. `only`: the one shape of rows that is accepted."""
@@ -143,7 +145,7 @@ def read_document(lines: Lines, reading: Reading) -> Iterator[NumberedRow]:
     first = lines.peek(LONG).lstrip()[:1]
     if not first:
         return
-    rows = ijson.items(file, "item", use_float=True) if first == b"[" else _values(file)
+    rows = _elements(file) if first == b"[" else _values(file)
     number = 0
     while True:
         try:
@@ -157,6 +159,19 @@ def read_document(lines: Lines, reading: Reading) -> Iterator[NumberedRow]:
         number += 1
         lines.read = file.tell()
         yield from _object_rows(found, number, reading)
+
+
+def _elements(file: IO[bytes]) -> Iterator[Any]:
+    """The values in an array. `ijson.items` does the same, but its memory grows with the square of
+    the depth: some hundred kilobytes of brackets take all that there is."""
+    events = ijson.basic_parse(file, use_float=True)
+    next(events)  # the start of the array
+    for event, value in events:
+        if event == "end_array":
+            break
+        yield _built(event, value, events)
+    for _ in events:  # raises for what follows the array
+        pass
 
 
 def _values(file: IO[bytes]) -> Iterator[Any]:
@@ -197,7 +212,7 @@ def _rows_of(key: str, event: tuple[str, Any], events: Iterator[tuple[str, Any]]
 
 
 def _built(event: str, value: Any, events: Iterator[tuple[str, Any]]) -> Any:
-    """The value that begins with this event."""
+    """The value that begins with this event. Raises ijson.JSONError for one that is too deep."""
     if event not in ("start_map", "start_array"):
         return value
     builder = ObjectBuilder()
@@ -207,6 +222,8 @@ def _built(event: str, value: Any, events: Iterator[tuple[str, Any]]) -> Any:
         event, value = next(events)
         builder.event(event, value)
         depth += {"start_map": 1, "start_array": 1, "end_map": -1, "end_array": -1}.get(event, 0)
+        if depth > MAX_DEPTH:
+            raise ijson.JSONError(f"a value has more than {MAX_DEPTH} levels")
     return builder.value
 
 

@@ -187,7 +187,7 @@ def column_names(path: Path) -> tuple[str, ...]:
     if start[:1] in ("{", "["):
         try:
             first, _ = json.JSONDecoder().raw_decode(start.lstrip("[ \t\r\n"))
-        except ValueError:
+        except (ValueError, RecursionError):
             return ()
         return tuple(first) if isinstance(first, dict) else ()
     names = first_names(start)

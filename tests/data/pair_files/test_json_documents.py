@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from data.pair_files import files
+from data.pair_files import files, open_rows
 from data.pair_files.verdicts import BadRow
 from data.pairs.pairs import Draft
 
@@ -67,3 +67,27 @@ def test_a_bad_row_does_not_affect_others_in_an_array(tmp_path: Path) -> None:
     assert isinstance(number, BadRow)
     assert isinstance(incomplete, BadRow)
     assert (number.line, incomplete.line) == (2, 3)
+
+
+@pytest.mark.parametrize("start", ["", '{"data": ', '[{"prompt": "q", "response": "a", "more": '])
+def test_a_value_that_is_too_deep_ends_a_document(tmp_path: Path, start: str) -> None:
+    """`ijson.items` takes a gigabyte for these 10,000 brackets, and four for twice as many."""
+    file = tmp_path / "a.json"
+    file.write_text(start + "[" * 10_000)
+    (bad,) = files.read(file)
+    assert isinstance(bad, BadRow)
+    assert "a value has more than 500 levels" in bad.reason
+
+
+def test_what_follows_an_array_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps(ROWS) + "rest")
+    *found, bad = files.read(file)
+    assert found == DRAFTS
+    assert isinstance(bad, BadRow)
+
+
+def test_deep_values_do_not_keep_the_columns_from_being_listed(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text('[{"prompt": "q", "response": "a", "more": ' + "[" * 3_000)
+    assert open_rows.column_names(file) == ()
