@@ -30,7 +30,9 @@ def test_people_who_agree_pass() -> None:
 def test_one_person_at_the_cost_of_the_others_fails() -> None:
     found = rule(judged("eve", *[0.4] * 9), judged("ann", *[-0.3] * 3), judged("bob", *[-0.2] * 3))
     assert found.passed is False
-    assert "One person's judgements (60% of all) were followed" in found.sentence
+    assert "One person's judgements were followed at the cost of the others'" in found.sentence
+    assert "leaving out one person's judgements (60% of all)" in found.sentence
+    assert "the judgements of the others (6) moved the wrong way, by 0.250" in found.sentence
     assert "eve" not in found.sentence
 
 
@@ -39,21 +41,39 @@ def test_the_answers_of_a_file_belong_to_the_others() -> None:
 
 
 def test_what_chance_explains_passes() -> None:
-    found = rule(judged("eve", *[0.4] * 9), judged("ann", -0.1, 0.05, -0.02))
+    found = rule(judged("eve", *[0.4] * 9), judged("ann", -0.1, 0.05, -0.02, 0.06, -0.03))
     assert found.passed
-    assert "(within chance)" in found.sentence
+    assert "moved the wrong way, by 0.008 on average: as much as chance explains" in found.sentence
+    assert "were followed" not in found.sentence
+
+
+def test_too_few_judgements_of_the_others_show_nothing() -> None:
+    """No test could tell four from chance at this level, however far they moved."""
+    found = rule(judged("eve", *[0.4] * 9), judged("ann", *[-9.0] * 4))
+    assert found.passed is None
+    assert "(4) moved the wrong way, by 9.000 on average: too few to tell" in found.sentence
+
+
+def test_a_run_that_followed_nobody_fails_without_blaming_one_person() -> None:
+    found = rule(judged("ann", *[-0.3] * 5), judged("bob", *[-0.2] * 5))
+    assert found.passed is False
+    assert "Training followed nobody's judgements" in found.sentence
+    assert "quarantine" not in found.sentence
 
 
 def test_held_out_judgements_of_the_others_are_preferred() -> None:
     trained = judged("ann", *[0.5] * 6)
     apart = judged("ann", *[-0.2] * 6, held_out=True)
     assert rule(judged("eve", *[0.4] * 9), trained, apart).passed is False
-    assert rule(judged("eve", *[0.4] * 9), trained, apart[:3]).passed
+    assert "the held-out ones of the others (6)" in rule(judged("eve", 0.4), apart).sentence
+    assert rule(judged("eve", *[0.4] * 9), trained, apart[:4]).passed  # 4 of them show nothing
 
 
 def test_one_persons_judgements_alone_are_not_confirmed() -> None:
     assert rule(judged("ann", 0.1, 0.2)).passed is None
-    assert rule(judged("", 0.1, 0.2)).passed is None
+    of_files = rule(judged("", 0.1, 0.2))
+    assert of_files.passed is None
+    assert "they come from files" in of_files.sentence
     assert leave_one_out.NAME in UNCOMPARED  # it says nothing about how well it answers
 
 
