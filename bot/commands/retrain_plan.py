@@ -1,7 +1,7 @@
 """What a retrain would do, without doing it: the dry run in Slack and on the command line."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -98,12 +98,26 @@ def check(asked: dict[str, Any], *, full: bool, parent: Adapter | None) -> None:
     from tuning.recipe import recipe, search_space  # light, but not every front end needs it
 
     search_space.check(asked)
-    if parent is not None and not full:
-        shape = {"rank": parent.rank, **parent.recipe}
-        for changes in search_space.search_space_of(asked).points or [{}]:
-            recipe.check_shape(search_space.overrides(asked) | changes, shape, parent.name)
     if method is not None:
         refuse_unsupported(method, asked)
+    for changes in search_space.search_space_of(asked).points or [{}]:
+        wanted = search_space.overrides(asked) | changes
+        if parent is not None and not full:
+            shape = {"rank": parent.rank, **parent.recipe}
+            recipe.check_shape(wanted, shape, parent.name)
+        else:
+            _refuse_retention(wanted)
+
+
+def _refuse_retention(wanted: Mapping[str, Any]) -> None:
+    """Raises Invalid for settings that keep what an adapter knows, in a run that continues none."""
+    own = wanted.get("replay_answers") == "adapter"
+    name = "replay_answers=adapter" if own else "ewc" if wanted.get("ewc") else ""
+    if name:
+        raise Invalid(
+            f"{name} keeps what the live adapter knows, and this run starts from the base model. "
+            "Leave it out of full runs, and of the first run of a domain."
+        )
 
 
 def chosen(
@@ -112,7 +126,12 @@ def chosen(
     """The request with the method that `auto` stands for now. Raises Invalid if it has a setting
     that this method cannot use."""
     found = method_choice.resolved(db, domain, parent, asked)
-    refuse_unsupported(method_of(found), found)
+    try:
+        refuse_unsupported(method_of(found), found)
+    except Invalid as error:
+        if WHY not in found:
+            raise
+        raise Invalid(f"{error} {found[WHY]} Name another one with `method`.") from error
     return found
 
 

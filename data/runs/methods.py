@@ -29,6 +29,11 @@ class Method:
     unsupported: tuple[str, ...] = ()  # settings that it cannot use
 
 
+# settings that a run on judgements alone cannot use
+ONLY_PAIRS = (
+    "sweep", "folds", "packing", "learning_rate=auto", "ewc", "replay_answers=adapter",
+)  # fmt: skip
+
 METHODS: dict[MethodName, Method] = {
     method.name: method
     for method in (
@@ -39,7 +44,7 @@ METHODS: dict[MethodName, Method] = {
             "preferences",
             judgements="ratings",
             needs_adapter=True,
-            unsupported=("sweep", "folds", "packing", "learning_rate=auto"),
+            unsupported=ONLY_PAIRS,
         ),
         Method(
             "dpo",
@@ -47,7 +52,7 @@ METHODS: dict[MethodName, Method] = {
             "preferences",
             judgements="preferences",
             needs_adapter=True,
-            unsupported=("sweep", "folds", "packing", "learning_rate=auto"),
+            unsupported=ONLY_PAIRS,
         ),
         Method(
             "sft+kto",
@@ -95,7 +100,8 @@ def with_preferences(recipe: Mapping[str, Any] | None, preferences: bool) -> dic
 def refuse_unsupported(method: Method, recipe: Mapping[str, Any]) -> None:
     """Raises Invalid when the recipe has a setting that the method cannot use."""
     auto = recipe.get("find_rate") or recipe.get("learning_rate") == "auto"
-    given = {**recipe, "learning_rate=auto": auto}
+    own = recipe.get("replay_answers") == "adapter"
+    given = {**recipe, "learning_rate=auto": auto, "replay_answers=adapter": own}
     name = next((key for key in method.unsupported if given.get(key)), None)
     if name is not None:
         raise Invalid(f"{name} cannot be used with the method {method.name} ({method.title}).")

@@ -159,6 +159,8 @@ def test_requests_that_a_run_would_refuse_are_refused_early(
         ({"sweep": {"epochs": [1, 2]}}, "sweep cannot be used with the method kto"),
         ({"packing": True}, "packing cannot be used with the method kto"),
         ({"learning_rate": "auto"}, "learning_rate=auto cannot be used with the method kto"),
+        ({"ewc": 5}, "ewc cannot be used with the method kto"),
+        ({"replay_answers": "adapter"}, "replay_answers=adapter cannot be used with the method"),
     ],
 )
 def test_settings_that_kto_does_not_support_are_refused_early(
@@ -197,6 +199,28 @@ def test_another_shape_than_the_live_adapters_is_refused_at_the_request(
             assert admin.retrain(db, domain, "ann", full=True, recipe=asked).kind == "full"
 
 
+@pytest.mark.parametrize(
+    "asked", [{"ewc": 10}, {"replay_answers": "adapter"}, {"sweep": {"ewc": [0, 10]}}]
+)
+def test_keeping_what_an_adapter_knows_is_refused_where_there_is_none(
+    store: Store, settings: Settings, domain: Domain, asked: dict[str, Any]
+) -> None:
+    """Such a run would train as if nothing had been asked for."""
+    teach(store, domain, 20)
+    words = "keeps what the live adapter knows, and this run starts from the base model"
+    with pytest.raises(Invalid, match=words):
+        retrain_plan.plan(store.db, settings, domain, overrides=asked)
+    with store.write() as db, pytest.raises(Invalid, match=words):
+        admin.retrain(db, domain, "ann", recipe=asked)
+    parent = parent_of(store, settings, domain)
+    with store.write() as db:
+        registry.promote(db, parent, "ann")
+    teach(store, domain, 1, start=20)
+    with pytest.raises(Invalid, match=words):
+        retrain_plan.plan(store.db, settings, domain, overrides=asked, full=True)
+    assert retrain_plan.plan(store.db, settings, domain, overrides=asked).new == 1
+
+
 def test_nothing_is_planned_while_a_run_is_open(
     store: Store, settings: Settings, domain: Domain
 ) -> None:
@@ -232,5 +256,7 @@ def test_a_plan_says_which_method_was_chosen_and_why(
         retrain_plan.plan(store.db, settings, domain, overrides={"method": "sft+kto"})
     with pytest.raises(Invalid, match="method_why cannot be set"):
         retrain_plan.plan(store.db, settings, domain, overrides={"method_why": "I like it"})
-    with pytest.raises(Invalid, match="folds cannot be used with the method sft\\+dpo"):
+    with pytest.raises(
+        Invalid, match=r"the method sft\+dpo \(.*The method sft\+dpo was chosen: .*"
+    ):
         retrain_plan.plan(store.db, settings, domain, overrides={"method": "auto", "folds": 3})

@@ -183,6 +183,10 @@ class Recipe(BaseModel):
                 "replay_answers=adapter and references cannot be combined: which references a "
                 "replayed question gets changes from pass to pass"
             )
+        if self.replay_answers == "adapter" and not self.replay_share:
+            raise ValueError(
+                "replay_answers=adapter needs a replay_share above 0: nothing is replayed"
+            )
         if self.refusal_share + self.reading_share >= 0.9:
             raise ValueError(
                 "refusal_share and reading_share leave less than a tenth for the domain's own pairs"

@@ -82,3 +82,8 @@ def test_the_usual_run_asks_nothing(
 def test_own_answers_and_references_are_not_combined() -> None:
     with pytest.raises(ValidationError, match="replay_answers=adapter and references"):
         Recipe(replay_answers="adapter", references=2)
+
+
+def test_own_answers_need_something_to_be_replayed() -> None:
+    with pytest.raises(ValidationError, match="needs a replay_share above 0"):
+        Recipe(replay_answers="adapter", replay_share=0)
