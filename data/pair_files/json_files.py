@@ -30,6 +30,7 @@ LISTS_OF_ROWS = frozenset({
 })  # fmt: skip
 
 MAX_DEPTH = 500  # levels of lists and objects in one row
+MOST_PARTS = 1_000_000  # keys and values in a value, which is held in memory
 
 
 def json_lines(only: str | None, write: Callable[[Draft], dict[str, Any]]) -> PairFormat:
@@ -212,18 +213,22 @@ def _rows_of(key: str, event: tuple[str, Any], events: Iterator[tuple[str, Any]]
 
 
 def _built(event: str, value: Any, events: Iterator[tuple[str, Any]]) -> Any:
-    """The value that begins with this event. Raises ijson.JSONError for one that is too deep."""
+    """The value that begins with this event. Raises ijson.JSONError for one that is too deep or too
+    large."""
     if event not in ("start_map", "start_array"):
         return value
     builder = ObjectBuilder()
     builder.event(event, value)
-    depth = 1
+    depth = count = 1
     while depth:
         event, value = next(events)
         builder.event(event, value)
         depth += {"start_map": 1, "start_array": 1, "end_map": -1, "end_array": -1}.get(event, 0)
         if depth > MAX_DEPTH:
             raise ijson.JSONError(f"a value has more than {MAX_DEPTH} levels")
+        count += 1
+        if count > MOST_PARTS:
+            raise ijson.JSONError(f"a value has more than {MOST_PARTS:,} keys and values")
     return builder.value
 
 

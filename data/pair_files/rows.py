@@ -54,7 +54,8 @@ def _translated(
     try:
         said = source.translate(found, columns.given)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        reason = f"it resembles the {source.name}, but is built differently ({error!r})"
+        name = source.name or "lists of Intercom"
+        reason = f"it resembles the {name}, but is built differently ({error!r})"
         yield NumberedRow(line, BadRow(line, reason))
         return
     for record in said.records:

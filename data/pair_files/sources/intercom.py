@@ -74,7 +74,10 @@ def _author(author: Any) -> By:
 
 
 def _list(record: Record, given: Given) -> Translation:
-    return Translation(records=tuple(record["conversations"]))
+    found = tuple(record["conversations"])
+    if any(each["type"] == "conversation.list" for each in found):
+        raise ValueError("a list in a list")
+    return Translation(records=found)
 
 
 SOURCES = (

@@ -91,3 +91,24 @@ def test_deep_values_do_not_keep_the_columns_from_being_listed(tmp_path: Path) -
     file = tmp_path / "a.json"
     file.write_text('[{"prompt": "q", "response": "a", "more": ' + "[" * 3_000)
     assert open_rows.column_names(file) == ()
+
+
+def test_a_value_that_is_too_large_ends_a_document(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text('[{"prompt": "q", "response": "a", "more": [' + "0," * 1_100_000 + "0]}]")
+    (bad,) = files.read(file)
+    assert isinstance(bad, BadRow)
+    assert "a value has more than 1,000,000 keys and values" in bad.reason
+
+
+@pytest.mark.parametrize("record", [5, {"type": "conversation.list", "conversations": [{}]}])
+def test_a_list_of_conversations_holds_nothing_but_conversations(
+    tmp_path: Path, record: Any
+) -> None:
+    file = tmp_path / "a.jsonl"
+    row = {"type": "conversation.list", "conversations": [record]}
+    file.write_text(json.dumps(row) + "\n" + json.dumps(ROWS[0]))
+    bad, good = files.read(file)
+    assert isinstance(bad, BadRow)
+    assert "lists of Intercom" in bad.reason
+    assert good == DRAFTS[0]
