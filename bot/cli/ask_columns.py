@@ -11,7 +11,7 @@ import click
 
 from bot.cli import terminal
 from data.pair_files.columns import ColumnMap
-from data.pair_files.csv_files import DELIMITERS
+from data.pair_files.csv_files import DELIMITERS, lines_of
 from data.pair_files.encodings import as_utf8
 from data.pair_files.open_rows import column_names, open_file, open_rows
 from data.pair_files.reading import Reading, Unrecognised
@@ -81,7 +81,7 @@ def _first_values(file: Path, names: tuple[str, ...]) -> dict[str, str]:
     if start[:1] in ("{", "["):
         first, _ = json.JSONDecoder().raw_decode(start.lstrip("[ \t\r\n"))
         return {name: _short(value) for name, value in first.items()}
-    lines = [line for line in start.splitlines() if line.strip()]
+    lines = [line for line in lines_of(start) if line.strip()]
     delimiter = max(DELIMITERS, key=lines[0].count)
     rows = list(csv.reader(lines[:2], delimiter=delimiter))
     return dict(zip(names, map(_short, rows[1]), strict=False)) if len(rows) > 1 else {}

@@ -129,7 +129,7 @@ def _refuse_unreadable(cells: list[str], columns: list[str]) -> None:
 def _find_header(text: str, columns: ColumnMap) -> tuple[int, list[str], str] | None:
     """Number of the line that names the columns, its columns and its delimiter."""
     given = ""
-    for number, line in enumerate(islice(text.splitlines(), TITLE_ROWS), 1):
+    for number, line in enumerate(islice(lines_of(text), TITLE_ROWS), 1):
         if number == 1 and (found := SEPARATOR.match(line)):
             given = found[1]
             continue
@@ -160,9 +160,15 @@ def misspelt_columns(start: str, columns: ColumnMap) -> dict[str, str]:
     return found if len(names) > 1 and columns.of(renamed).pairs_up() else {}
 
 
+def lines_of(text: str) -> Iterator[str]:
+    """The lines of a text, which end as those of `Lines` do: a cell may hold a vertical tab or a
+    line separator (U+2028), where `str.splitlines` would end it."""
+    return (line.removesuffix("\r") for line in text.split("\n"))
+
+
 def first_names(start: str) -> list[str]:
     """The columns of the first line, if it names some."""
-    first = next((line for line in start.splitlines() if line.strip()), "")
+    first = next((line for line in lines_of(start) if line.strip()), "")
     most = max(DELIMITERS, key=first.count)
     return [name.strip().strip('"') for name in first.split(most)]
 

@@ -2,7 +2,8 @@
 
 UTF-16 and UTF-32 are recognised by their byte order mark. A file that is not valid UTF-8, whose
 bytes beyond ASCII are mostly no UTF-8, is in an older encoding, which charset-normalizer guesses;
-the report says which. In any other file, a byte that is no UTF-8 costs its own row.
+the report says which. In any other file, a byte that is no UTF-8 costs its own row. Lines that end
+with a carriage return alone, as Excel's "CSV (Macintosh)" has them, end with a line feed.
 """
 
 import codecs
@@ -25,6 +26,7 @@ OLDER = (
     "big5", "euc_kr",
 )  # fmt: skip
 AT_ONCE = 1024 * 1024  # bytes
+LINE = 64 * 1024  # bytes that hold a whole line
 SAMPLE = 32 * 1024  # bytes of lines beyond ASCII that an encoding is guessed from
 
 
@@ -40,7 +42,10 @@ def as_utf8(file: IO[bytes], reading: Reading) -> IO[bytes]:
                     f"{reading.path.name} is not UTF-8. It was read as {encoding}: check a pair "
                     "with special letters."
                 )
-        return _transcoded(file, encoding) if encoding else file
+        text = _transcoded(file, encoding) if encoding else file
+        start = _start(text, LINE)
+        old_ends = b"\r" in start[:-1] and b"\n" not in start
+        return _with_line_feeds(text) if old_ends else text
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise Invalid(f"{reading.path} is damaged: {error}") from None
     except UnicodeDecodeError as error:
@@ -99,5 +104,17 @@ def _transcoded(file: IO[bytes], encoding: str) -> IO[bytes]:
     while data := file.read(AT_ONCE):
         made.write(decoder.decode(data).encode("utf-8", "replace"))
     made.write(decoder.decode(b"", True).encode("utf-8", "replace"))
+    made.seek(0)
+    return made
+
+
+def _with_line_feeds(file: IO[bytes]) -> IO[bytes]:
+    """A temporary file with the same text, whose lines end with a line feed."""
+    made = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+    before = b""
+    while data := file.read(AT_ONCE):
+        cut = data.removeprefix(b"\n") if before == b"\r" else data
+        made.write(cut.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
+        before = data[-1:]
     made.seek(0)
     return made

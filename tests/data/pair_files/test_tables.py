@@ -29,6 +29,22 @@ def test_a_title_above_the_header_is_left_out_and_named(
     assert report.notes == ("Line 3 names the columns; the lines before it are left out.",)
 
 
+@pytest.mark.parametrize("space", ["\u2028", "\x0b", "\x0c", "\x85", "\x1e"])
+def test_a_title_with_an_unusual_space_costs_no_row(tmp_path: Path, space: str) -> None:
+    """Such a space was counted as the end of a line, so the first row was taken for a title."""
+    file = tmp_path / "a.csv"
+    text = f"Our{space}questions;\r\nFrage;Antwort\r\nOffen?;Ja.\r\nNah?;Nein.\r\n"
+    file.write_text(text, encoding="utf-8", newline="")
+    assert list(files.read(file)) == [Draft("Offen?", "Ja."), Draft("Nah?", "Nein.")]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252"])
+def test_lines_that_end_with_a_carriage_return_are_read(tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / "a.csv"
+    file.write_bytes('Frage;Antwort\rÖffnet ihr?;"Ja.\rUm 9."\rNah?;Nein.\r'.encode(encoding))
+    assert list(files.read(file)) == [Draft("Öffnet ihr?", "Ja.\nUm 9."), Draft("Nah?", "Nein.")]
+
+
 def test_a_stray_quote_costs_its_own_line(tmp_path: Path) -> None:
     file = tmp_path / "a.csv"
     before = [f"q{n},a{n}\n" for n in range(300)]
