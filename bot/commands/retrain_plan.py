@@ -257,7 +257,8 @@ def describe(found: RetrainPlan) -> list[str]:
             *chosen_by,
         ]
     if found.nothing_new:
-        return [f"A retrain of {found.domain} would do nothing: there are no new approved pairs."]
+        nothing = f"A retrain of {found.domain} would do nothing: there are no new approved pairs."
+        return [nothing, *chosen_by]
     held_out = f" ({found.held_out} of them held out for evaluation)" if found.held_out else ""
     no_ceiling = ("max_steps", 0)
     values = ", ".join(_value(*one) for one in found.recipe.items() if one != no_ceiling)

@@ -223,6 +223,19 @@ def pairs_learned(db: Database, adapter: Adapter) -> set[int]:
     return {r["pair_id"] for r in found}
 
 
+def runs_learned(db: Database, adapter: Adapter) -> list[int]:
+    """The runs that made an adapter and those that it continues from."""
+    found = rows(
+        db,
+        "WITH RECURSIVE line (parent_id, run_id) AS ("
+        "SELECT parent_id, run_id FROM adapters WHERE id = ? UNION "
+        "SELECT a.parent_id, a.run_id FROM adapters a JOIN line ON a.id = line.parent_id) "
+        "SELECT DISTINCT run_id FROM line WHERE run_id IS NOT NULL",
+        [adapter.id],
+    )
+    return [r["run_id"] for r in found]
+
+
 def live(db: Database, domain_id: int) -> Adapter | None:
     """The live adapter; None: none is."""
     found = row(db, SELECT + "WHERE a.domain_id = ? AND a.state = 'live'", [domain_id])

@@ -4,15 +4,15 @@ The rejected answer is one of these:
 
 - one that a verified person corrected, once a reviewer approved the correction, which is preferred;
 - one that verified people rated down, if an approved pair answers the same question otherwise;
-- a disliked answer from a file, if an approved pair, or a liked answer of the file, answers the
+- a disliked answer from a file, if an approved pair, or else a liked answer of a file, answers the
   same question otherwise.
 
-So nothing that no reviewer has seen is ever preferred. Of one person as many corrections and
-ratings count as in `preference_sets.py`. The pairs are recorded when a run starts, as rated answers
-are.
+So what people and the model write is only preferred once a reviewer has approved it, and of files
+what they say is liked. Of one person as many corrections and ratings count as in
+`preference_sets.py`. The pairs are recorded when a run starts, as rated answers are.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -63,6 +63,22 @@ class _Chosen:
 def count(db: Database, domain: Domain) -> int:
     """The number of preference pairs."""
     return len(_found(db, domain))
+
+
+def unlearned(db: Database, domain: Domain, runs: Sequence[int]) -> bool:
+    """Whether one of the preference pairs is new to all of these runs."""
+    found = _found(db, domain)
+    now: set[tuple[str | int, int]] = {*found.of_replies.items(), *found.of_answers.items()}
+    now |= {(answer_id, -chosen) for answer_id, chosen in found.among_answers.items()}
+    of_these = "run_id IN (SELECT value FROM json_each(:runs))"
+    learned = rows(
+        db,
+        f"SELECT reply_id AS rejected, pair_id AS chosen FROM run_judgements WHERE {of_these} "
+        "UNION ALL SELECT answer_id, coalesce(pair_id, -chosen_id) FROM run_judged_answers "
+        f"WHERE {of_these}",
+        {"runs": orjson.dumps(runs).decode()},
+    )
+    return bool(now - {(r["rejected"], r["chosen"]) for r in learned})
 
 
 def check(db: Database, domain: Domain) -> None:

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import orjson
 from sqlite_utils import Database
 
 from data.conversations import conversations
@@ -134,6 +135,20 @@ def freeze(db: Database, run_id: int, domain: Domain) -> None:
             [(run_id, reply_id, int(liked)) for reply_id, liked in judged(db, domain).items()],
         )
         judged_answers.freeze(db, run_id, domain, MOST)
+
+
+def unlearned(db: Database, domain: Domain, runs: Sequence[int]) -> bool:
+    """Whether one of the rated answers is new to all of these runs, or rated otherwise now."""
+    now: set[tuple[str | int, int | None]] = {*judged(db, domain).items()}
+    now |= {(answer.id, None) for answer in judged_answers.list_answers(db, domain, MOST)}
+    of_these = "pair_id IS NULL AND run_id IN (SELECT value FROM json_each(:runs))"
+    learned = rows(
+        db,
+        f"SELECT reply_id AS rated, liked FROM run_judgements WHERE {of_these} UNION ALL "
+        f"SELECT answer_id, NULL FROM run_judged_answers WHERE chosen_id IS NULL AND {of_these}",
+        {"runs": orjson.dumps(runs).decode()},
+    )
+    return bool(now - {(r["rated"], r["liked"]) for r in learned})
 
 
 def judges_of_run(db: Database, run_id: int) -> dict[str, tuple[str, ...]]:

@@ -237,6 +237,15 @@ def test_a_plan_changes_nothing(store: Store, settings: Settings, domain: Domain
     assert store.db.conn.total_changes == before
 
 
+def test_a_plan_without_anything_to_learn_says_what_auto_looked_for(
+    store: Store, settings: Settings, domain: Domain
+) -> None:
+    found = retrain_plan.plan(store.db, settings, domain, overrides={"method": "auto"})
+    nothing, why = retrain_plan.describe(found)
+    assert nothing == "A retrain of helpdesk would do nothing: there are no new approved pairs."
+    assert why.startswith("The method sft was chosen: there are 0 new approved pairs to train on")
+
+
 def test_a_plan_says_which_method_was_chosen_and_why(
     store: Store, settings: Settings, domain: Domain
 ) -> None:
@@ -249,8 +258,8 @@ def test_a_plan_says_which_method_was_chosen_and_why(
     said = retrain_plan.describe(found)
     assert said[-2:] == [
         "Then it would learn from 4 answers with a better one (DPO).",
-        "The method sft+dpo was chosen: there are 7 new approved pairs, 4 answers with a better "
-        "one, 0 liked and 0 disliked answers; either kind of judgement needs at least 4.",
+        "The method sft+dpo was chosen: there are 7 new approved pairs to train on, 4 answers with "
+        "a better one, 0 liked and 0 disliked answers; either kind of judgement needs at least 4.",
     ]
     with pytest.raises(TooFewRated, match="has 0 liked"):
         retrain_plan.plan(store.db, settings, domain, overrides={"method": "sft+kto"})
