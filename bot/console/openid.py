@@ -105,8 +105,8 @@ def person_of_claims(settings: OidcSettings, claims: dict[str, Any]) -> str:
         return identities.normalised(f"slack:{team}/{user}")
     if not verified:
         raise Forbidden(
-            f"{settings.name} does not say that your e-mail address is verified. Ask an admin for "
-            "a sign-in link."
+            f"Signing in with {settings.name} needs an e-mail address that is verified there. Ask "
+            "an admin for a sign-in link."
         )
     return sign_in_links.person_of_name(str(email))
 
@@ -157,18 +157,27 @@ async def _fetch(
     settings: OidcSettings, method: str, address: str, form: dict[str, str] | None = None
 ) -> dict[str, Any]:
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+    failed = f"Signing in with {settings.name} failed:"
+    body = bytearray()
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout, trust_env=True) as session,
             session.request(method, address, data=form, allow_redirects=False) as response,
         ):
-            body = await response.content.read(MOST_BYTES)
-            found = json.loads(body)
-    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        raise Unavailable(f"{settings.name} cannot be reached to sign in: {error}") from error
+            async for piece in response.content.iter_any():
+                body += piece
+                if len(body) > MOST_BYTES:
+                    raise Unavailable(f"{failed} {address} sends more than {MOST_BYTES:,} bytes.")
+    except TimeoutError:
+        raise Unavailable(f"{failed} {address} did not answer in {TIMEOUT_S} seconds.") from None
+    except aiohttp.ClientError as error:
+        raise Unavailable(f"{failed} {address} cannot be reached ({error}).") from error
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        found = None
     if response.status != 200 or not isinstance(found, dict):
-        error_code = found.get("error", "no reason") if isinstance(found, dict) else "no reason"
-        raise Unavailable(
-            f"{settings.name} refused the sign-in (status {response.status}, {error_code})."
-        )
+        code = found.get("error") if isinstance(found, dict) else None
+        reason = f"status {response.status}{f', {code}' if code else ''}"
+        raise Unavailable(f"{failed} {address} refused it or gave no JSON ({reason}).")
     return found

@@ -1,5 +1,6 @@
 """Signing in with an OpenID provider: to the provider, and back."""
 
+import hmac
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
@@ -67,9 +68,8 @@ async def come_back(
     if attempt is None or not state or state != attempt.state:
         raise Forbidden("This sign-in did not begin in this browser, or took too long. Try again.")
     if error or not code:
-        raise Forbidden(
-            f"{settings.name} did not sign you in{f': {error[:100]}' if error else ''}."
-        )
+        reason = f": {error[:100]}" if error else ""
+        raise Forbidden(f"You were not signed in with {settings.name}{reason}.")
     named = await openid.person_of_code(settings, attempt, code, _callback(request))
     browser = access.browser_name(request)
 
@@ -90,7 +90,8 @@ def _callback(request: Request) -> str:
 def _attempt(db: Database, cookie: str) -> OpenIdAttempt | None:
     """None for a cookie that was not set here."""
     packed, _, signature = cookie.rpartition(".")
-    if not packed or signature != keyed_digest(db, PURPOSE, packed):
+    expected = keyed_digest(db, PURPOSE, packed)
+    if not packed or not hmac.compare_digest(signature.encode(), expected.encode()):
         return None
     try:
         return OpenIdAttempt.unpacked(packed)

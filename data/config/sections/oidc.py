@@ -1,10 +1,12 @@
 """`[oidc]`: signing in to the console with an OpenID provider, such as Slack's."""
 
+from urllib.parse import urlsplit
+
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from data.config.sections.fields import Section, TextList, is_address
 
-LOOPBACK = ("http://127.0.0.1", "http://localhost", "http://[::1]")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class OidcSettings(Section):
@@ -38,7 +40,11 @@ class OidcSettings(Section):
     @classmethod
     def _secure(cls, text: str) -> str:
         """Without TLS, anybody between the two could sign in as anybody."""
-        if text and not (is_address(text) and text.startswith(("https://", *LOOPBACK))):
+        if not text:
+            return text
+        if not is_address(text) or (
+            urlsplit(text).scheme != "https" and urlsplit(text).hostname not in LOOPBACK
+        ):
             raise ValueError("it must be an address that begins with https://")
         return text.rstrip("/")
 

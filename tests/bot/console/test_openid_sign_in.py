@@ -102,7 +102,7 @@ def test_an_answer_works_only_in_the_browser_that_asked(bot: Bot, idp: OpenIdPro
     idp.refuses = "access_denied"
     refused = browser(bot).get(PATH)
     assert refused.status_code == 403
-    assert "Example did not sign you in: access_denied." in refused.text
+    assert "You were not signed in with Example: access_denied." in refused.text
     idp.refuses, idp.codes = "", {}
     again = bot.http()
     answer = httpx.get(again.get(PATH).headers["location"]).headers["location"]
@@ -110,6 +110,17 @@ def test_an_answer_works_only_in_the_browser_that_asked(bot: Bot, idp: OpenIdPro
     late = again.get(answer)
     assert late.status_code == 503
     assert "invalid_grant" in late.text
+
+
+@pytest.mark.parametrize("says", ["<h1>Bad gateway</h1>", "[" * 100_000, "{}", "x" * 1_100_000])
+def test_a_provider_that_is_broken_is_named(bot: Bot, idp: OpenIdProvider, says: str) -> None:
+    idp.says = says
+
+    page = browser(bot).get(PATH)
+
+    assert page.status_code == 503
+    assert f"{idp.issuer}/.well-known/openid-configuration" in page.text
+    assert "Expecting value" not in page.text
 
 
 def test_slack_members_are_the_same_person_as_in_slack() -> None:
@@ -131,6 +142,8 @@ def test_slack_members_are_the_same_person_as_in_slack() -> None:
 def test_an_issuer_without_tls_is_refused() -> None:
     with pytest.raises(ValidationError, match="https://"):
         OidcSettings(issuer="http://login.example.com", client_id="a")
+    with pytest.raises(ValidationError, match="https://"):
+        OidcSettings(issuer="http://localhost.example.com", client_id="a")
     with pytest.raises(ValidationError, match="client_secret"):
         OidcSettings(issuer="https://login.example.com", client_id="a")
 
