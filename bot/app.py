@@ -101,7 +101,7 @@ def create_app(settings: Settings, store: Store, engine: EngineClient | None = N
             stack.push_async_callback(service.chat.close)
             stack.push_async_callback(import_jobs.close)
             stack.push_async_callback(quality_checks.close)
-            await stack.enter_async_context(_cleaning_up(service))
+            await stack.enter_async_context(_cleaning_up(service, import_jobs))
             await stack.enter_async_context(deciding(store))
             await stack.enter_async_context(rolling_out(store))
             if slack is not None:
@@ -256,9 +256,9 @@ def _slack(service: Service) -> "Slack | None":
 
 
 @contextlib.asynccontextmanager
-async def _cleaning_up(service: Service) -> AsyncIterator[None]:
+async def _cleaning_up(service: Service, import_jobs: ImportJobs) -> AsyncIterator[None]:
     """Every minute, close answers that a dead process left open; also complete pending erasures,
-    and measure thresholds anew."""
+    measure thresholds anew, and delete old uploads."""
 
     async def forever() -> None:
         while True:
@@ -271,7 +271,12 @@ async def _cleaning_up(service: Service) -> AsyncIterator[None]:
                 log.exception("Abandoned answers could not be closed")
             await asyncio.sleep(CLEAN_UP_S)
 
-    loops = (forever(), erasure_loop.forever(service), recalibration_loop.forever(service))
+    loops = (
+        forever(),
+        erasure_loop.forever(service),
+        recalibration_loop.forever(service),
+        import_jobs.delete_old_forever(),
+    )
     tasks = {asyncio.create_task(work) for work in loops}
     try:
         yield

@@ -21,6 +21,7 @@ from data.pair_files.staged_files import ImportOptions, StagedFile
 from data.pairs import imports
 from data.pairs.imports import ImportCounts
 from data.people.keys import Key
+from data.store.errors import Invalid
 
 router = APIRouter(tags=["Pairs"])
 Name = Annotated[str, Path(max_length=32, description="The name of a domain.")]
@@ -192,7 +193,7 @@ async def _staged(request: Request, name: str, upload_id: str) -> StagedFile:
 
 
 def _options(form: FormData) -> ImportOptions:
-    """Raises BadField, and Invalid for a mapping that cannot be read."""
+    """Raises BadField."""
     status, format_ = str(form.get("status") or "approved"), str(form.get("format") or AUTO)
     name = str(form.get("name") or "").strip()
     if status not in ("approved", "pending"):
@@ -205,9 +206,18 @@ def _options(form: FormData) -> ImportOptions:
         format=format_,
         status=status,  # type: ignore[arg-type] # one of them
         golden=_flag(form, "golden"),
-        columns=columns.parse(str(one) for one in form.getlist("map")),
+        columns=_columns(form),
         name=name,
     )
+
+
+def _columns(form: FormData) -> dict[str, str]:
+    """Raises BadField."""
+    try:
+        return columns.parse(str(one) for one in form.getlist("map"))
+    except Invalid as error:
+        said = str(error).replace("write --map ", "write `map` as ").replace("--map", "`map`")
+        raise BadField("map", said) from error
 
 
 def _flag(form: FormData, name: str) -> bool:

@@ -47,3 +47,6 @@ class BackgroundBackup:
         except (UnderstudyError, OSError) as error:
             log.warning("The backup failed: %s", error)
             self.problem = str(error)
+        except Exception:  # a defect, or an error from SQLite
+            log.exception("The backup failed")
+            self.problem = "The backup failed; the server log has the details."

@@ -5,12 +5,15 @@ store (`data/quality/check_results.py`), so a closed page loses nothing.
 """
 
 import asyncio
+import logging
 
 from data.config.settings import Settings
 from data.domains import Domain
 from data.quality import check_process, check_results
 from data.store.db import Store
 from data.store.errors import Conflict, UnderstudyError
+
+log = logging.getLogger(__name__)
 
 
 class QualityChecks:
@@ -53,3 +56,6 @@ class QualityChecks:
             await asyncio.to_thread(check_results.keep, self._store, domain, found)
         except UnderstudyError as error:
             self._failed[domain.id] = str(error)
+        except Exception:  # a defect, or an error from SQLite
+            log.exception("the pairs of %s could not be checked", domain.name)
+            self._failed[domain.id] = "The check failed; the server log has the details."

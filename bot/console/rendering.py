@@ -198,7 +198,7 @@ class KeptForm:
         try:
             action, fields = json.loads(text)
             kept = tuple((str(name), str(value)) for name, value in fields)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             return None
         ours = isinstance(action, str) and action.startswith(f"{HOME}/")
         return cls(action, kept) if ours else None

@@ -121,8 +121,9 @@ def list_answers(
     if wanted.text:
         where.append(
             "EXISTS (SELECT 1 FROM messages m WHERE m.reply_id = r.id "
-            "AND instr(lower(m.text), lower(:text)) > 0)"
+            "AND instr(casefold(m.text), :text) > 0)"
         )
+        db.conn.create_function("casefold", 1, str.casefold, deterministic=True)
     if before is not None:
         where.append("r.rowid < :before")
     bound = {
@@ -130,7 +131,7 @@ def list_answers(
         "adapter": wanted.adapter_id,
         "variant": wanted.variant_id,
         "outcome": wanted.outcome,
-        "text": wanted.text,
+        "text": wanted.text.casefold(),
         "before": before,
         "limit": limit,
     }

@@ -26,6 +26,7 @@ from data.store.db import Store
 from data.store.errors import Conflict, Unavailable, UnderstudyError
 
 log = logging.getLogger(__name__)
+CLEAN_UP_S = 600
 PROGRESS_S = 0.5  # between two notes of the progress
 OF_THE_COMMAND_LINE = re.compile(r" (?:Did you mean )?`--map[^`]*`[^.?]*[.?]|; --map [^.]*\.")
 
@@ -53,6 +54,15 @@ class ImportJobs:
         """Wait until the work on a file has ended, but no longer than that."""
         if (task := self._tasks.get(staged.id)) is not None:
             await asyncio.wait([task], timeout=at_most_s)
+
+    async def delete_old_forever(self) -> None:
+        """Delete files and reports once they are a day old, whether anybody uploads more or not."""
+        while True:
+            try:
+                await asyncio.to_thread(self.files.remove_old)
+            except OSError:
+                log.exception("old uploads could not be deleted")
+            await asyncio.sleep(CLEAN_UP_S)
 
     async def close(self) -> None:
         """Stop what runs; an import keeps what it has added."""

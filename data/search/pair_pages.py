@@ -7,6 +7,7 @@ of both are merged by id.
 
 import heapq
 import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
@@ -18,10 +19,12 @@ from data.domains import Domain
 from data.pairs.pairs import SELECT, Pair, Split, Status, _pair
 from data.search.word_search import SHORTEST, WORD, _quoted, terms
 from data.store.db import rows, value
+from data.visible_text import marked
 
 PAGE = 50  # pairs on a page
 MOST_COUNTED = 10_000  # pairs; more are not counted one by one
 NEWEST = 2**62  # above every id
+SPECIAL = re.compile("[%_!]")  # in LIKE
 
 
 @dataclass(frozen=True)
@@ -197,16 +200,16 @@ def _conditions(wanted: PairFilter) -> tuple[list[str], dict[str, Any]]:
             "AND q.check_name = :finding AND q.pair_id = p.id)"
         )
     for number, word in enumerate(_too_short(wanted.words)):
-        found.append(f"(p.prompt LIKE :word{number} OR p.response LIKE :word{number})")
-        params[f"word{number}"] = f"%{word}%"
+        like = f"LIKE :word{number} ESCAPE '!'"
+        found.append(f"(p.prompt {like} OR p.response {like})")
+        params[f"word{number}"] = "%" + SPECIAL.sub(r"!\g<0>", word) + "%"
     return found, params
 
 
 def _too_short(words: str) -> list[str]:
     """The words that the full-text indexes do not know; what is in no word is one of them if there
-    is nothing else, such as `:-)`. An underscore stands for any character in LIKE, which shows a
-    few pairs too many."""
+    is nothing else, such as `:-)`."""
     found = [word for word in WORD.findall(words) if len(word) < SHORTEST]
     if not found and words.strip() and not terms(words):
-        return [words.strip().replace("%", "_")]
+        return [marked(words.strip())]
     return found[:8]

@@ -17,6 +17,7 @@ class Entry:
     action: str  # a verb: promote, rollback, retrain, ...
     subject: str  # what was changed: `helpdesk@3`, `run 7`
     detail: dict[str, Any]
+    id: int = 0  # grows with time
 
 
 def record(db: Database, actor: str, action: str, subject: str, **detail: Any) -> None:
@@ -42,14 +43,14 @@ def recent(
     before: int | None = None,
 ) -> list[Entry]:
     """The newest entries first. `actor`, `action` and `subject`: only those that contain this text;
-    `before`: only older ones (microseconds since the epoch)."""
+    `before`: only those with a smaller id, because several entries can have one time."""
     filters = {"actor": actor, "action": action, "subject": subject}
     used = {name: text for name, text in filters.items() if text}
     where = [f"instr(lower({name}), lower(:{name})) > 0" for name in used]
-    where += ["at < :before"] if before is not None else []
+    where += ["id < :before"] if before is not None else []
     found = rows(
         db,
-        "SELECT at, actor, action, subject, detail FROM audit "
+        "SELECT id, at, actor, action, subject, detail FROM audit "
         f"{'WHERE ' if where else ''}{' AND '.join(where)} ORDER BY id DESC LIMIT :limit",
         {**used, "before": before, "limit": limit},
     )

@@ -5,9 +5,10 @@ closed browser interrupts nothing.
 """
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Depends, Form, Path, Request
+from sqlite_utils import Database
 from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
@@ -25,7 +26,6 @@ from data.pair_files.import_process import ImportJobs
 from data.pair_files.staged_files import ImportOptions, StagedFile
 from data.pairs import imports
 from data.pairs.imports import ImportCounts
-from data.pairs.pairs import Status
 from data.store.errors import Invalid
 
 router = ConsoleRouter()
@@ -48,9 +48,9 @@ async def show(request: Request, domain: str, signed_in: Reviewer) -> Response:
     """The imports of a domain, and the files that wait."""
     service: Service = request.app.state.service
 
-    def read(db: object) -> tuple[Domain, list[ImportCounts]]:
-        subject = domains.get(service.store.db, domain)
-        return subject, imports.list_imports(service.store.db, subject)
+    def read(db: Database) -> tuple[Domain, list[ImportCounts]]:
+        subject = domains.get(db, domain)
+        return subject, imports.list_imports(db, subject)
 
     subject, listed = await service.store.read(read)
     waiting = await asyncio.to_thread(_jobs(request).files.of, subject)
@@ -120,7 +120,7 @@ async def start(
     domain: str,
     file_id: FileId,
     signed_in: Admin,
-    status: Annotated[Status, Form()] = "approved",
+    status: Annotated[Literal["approved", "pending"], Form()] = "approved",
     name: Annotated[str, Form(max_length=MAX_NAME)] = "",
     golden: Annotated[bool, Form()] = False,
 ) -> Response:

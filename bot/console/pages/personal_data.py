@@ -1,7 +1,7 @@
 """What is stored about a person: looking, exporting, opting out, forgetting. For admins."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import orjson
 from fastapi import Depends, Form, Query, Request
@@ -48,11 +48,16 @@ async def show(request: Request, person: Person, signed_in: Admin) -> Response:
 
 @router.get(f"{PATH}/export")
 async def export(request: Request, person: Person, signed_in: Admin) -> Response:
-    """Everything that the person wrote, and what happened to it, as JSON."""
+    """Everything that the person wrote, and what happened to it, as JSON. The audit log records
+    who took it."""
     service: Service = request.app.state.service
-    found = await service.store.read(
-        lambda db: personal_data.export(db, consent.check_person(db, person))
-    )
+
+    def read(db: Database) -> dict[str, Any]:
+        known = consent.check_person(db, person)
+        audit.record(db, signed_in.person, "people export", known)
+        return personal_data.export(db, known)
+
+    found = await service.store.submit(read)
     headers = {"Content-Disposition": 'attachment; filename="person.json"'}
     body = orjson.dumps(found, option=orjson.OPT_INDENT_2)
     return Response(body, headers=headers, media_type="application/json")

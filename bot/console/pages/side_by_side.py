@@ -199,5 +199,5 @@ def _turns(earlier: str) -> list[SideBySideTurn]:
             SideBySideTurn(str(question), (str(a), str(b)))
             for question, a, b in json.loads(earlier)
         ]
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise Invalid("The earlier questions cannot be read. Begin again.") from None

@@ -138,7 +138,7 @@ async def show_audit(
         "audit.html",
         signed_in,
         logged=found[:ENTRIES],
-        older=found[ENTRIES - 1].at if len(found) > ENTRIES else None,
+        older=found[ENTRIES - 1].id if len(found) > ENTRIES else None,
         filters={"actor": actor, "action": action, "subject": subject},
     )
 

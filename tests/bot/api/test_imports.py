@@ -95,3 +95,10 @@ def test_a_body_of_more_than_a_megabyte_is_taken_here(bot: Bot) -> None:
     found = ended(bot, send(bot, "prompt,response\n" + rows))
     assert found["size"] > 1_000_000
     assert found["report"]["added"] == 600
+
+
+def test_a_mapping_that_cannot_be_read_is_named(bot: Bot) -> None:
+    for wrong in ("Frage", "question=Frage,prompt=Antwort"):
+        error = send(bot, map=wrong).json()["error"]
+        assert error["param"] == "map"
+        assert "--" not in error["message"]

@@ -29,7 +29,7 @@ def replies(bot: Bot) -> dict[str, str]:
         made = {
             "liked": given.reply(db, bot.domain, "slack:T1/U1", "Where is it?", "Here."),
             "wrong": given.reply(
-                db, bot.domain, "slack:T1/U2", "How many SEATS?", "Three.", begun.variants[1]
+                db, bot.domain, "slack:T1/U2", "How many SEATS?", "Über Three.", begun.variants[1]
             ),
         }
         feedback.thumb(db, made["liked"], "slack:T1/U1", up=True)
@@ -67,6 +67,7 @@ def test_answers_are_found_by_what_is_known_about_them(bot: Bot, replies: dict[s
         ({"variant": str(variant["id"])}, wrong),
         ({"text": "seats"}, wrong),
         ({"text": "here."}, liked),
+        ({"text": "ÜBER"}, wrong),
         ({"outcome": "declined"}, []),
     ):
         assert listed(browser.get(PATH, params=filters).text) == expected, filters

@@ -3,10 +3,11 @@
 import json
 
 import httpx
+import pytest
 
 from data.pairs import pairs
 from data.pairs.pairs import Draft
-from data.quality import check_results
+from data.quality import check_process, check_results
 from data.store import audit
 from tests.bot.conftest import Bot
 from tests.bot.console.signed_in import client
@@ -120,3 +121,12 @@ def test_pairs_are_exported_and_imported_again(bot: Bot) -> None:
     table = reviewer.get(f"{EXPORT}/file", params={"format": "csv", "status": "all"})
     assert table.text.count("\nWaiting?") == 1
     assert reviewer.get(f"{EXPORT}/file", params={"format": "xml"}).status_code == 400
+
+
+def test_a_check_that_breaks_says_so(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(check_process, "check_domain", broken)
+
+    assert "The check failed; the server log has the details." in checked(client(bot))

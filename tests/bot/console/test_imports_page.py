@@ -1,9 +1,13 @@
 """Importing a file in the console: a look at it, the columns, the import, and taking it back."""
 
+import asyncio
+import os
 import re
+from dataclasses import replace
 
 import httpx
 
+from data.pair_files.import_process import ImportJobs
 from data.pair_files.staged_files import ImportOptions, StagedFiles
 from data.pairs import imports, pairs
 from data.store import audit
@@ -125,9 +129,6 @@ def test_a_file_can_be_discarded_and_another_domain_does_not_see_it(bot: Bot) ->
 
 
 def test_an_import_whose_process_ended_says_so_and_can_go_on(bot: Bot) -> None:
-    import os
-    from dataclasses import replace
-
     admin = client(bot)
     page = look(admin)
     files = StagedFiles(bot.settings.home)
@@ -151,3 +152,29 @@ def test_reviewers_see_the_imports_and_change_none(bot: Bot) -> None:
     (one,) = imports.list_imports(bot.store.db, bot.domain)
     assert reviewer.post(f"{IMPORTS}/{one.batch.id}/undo").status_code == 403
     assert fields(page).get("file") is None
+
+
+def test_files_that_nobody_imports_are_deleted_without_another_upload(bot: Bot) -> None:
+    page = look(client(bot))
+    files = StagedFiles(bot.settings.home)
+    (staged,) = files.of(bot.domain)
+    os.utime(files.folder / staged.id, (1, 1))  # long ago
+
+    async def clean_up() -> None:
+        jobs = asyncio.create_task(ImportJobs(bot.store, bot.settings.home).delete_old_forever())
+        await asyncio.to_thread(
+            lambda: wait_until(lambda: not files.of(bot.domain), "deletion", 20)
+        )
+        jobs.cancel()
+
+    asyncio.run(asyncio.wait_for(clean_up(), 20))
+    assert client(bot).get(page.url.path).status_code == 404
+
+
+def test_an_import_is_approved_or_for_a_reviewer(bot: Bot) -> None:
+    admin = client(bot)
+    page = look(admin)
+    for status in ("rejected", "quarantined"):
+        sent = admin.post(f"{page.url.path}/import", data={"status": status})
+        assert sent.status_code == 400
+    assert counts(bot)["rejected"] == 0

@@ -27,10 +27,11 @@ def test_a_persons_data_is_shown_exported_and_forgotten(bot: Bot) -> None:
     assert not consent.may_learn(bot.store.db, EVE)
     browser.post(f"{PATH}/learning", data={"person": EVE, "learning": "true"})
     assert consent.may_learn(bot.store.db, EVE)
-    actions = rows(bot.store.db, "SELECT actor, action FROM audit ORDER BY id DESC LIMIT 2")
+    actions = rows(bot.store.db, "SELECT actor, action FROM audit ORDER BY id DESC LIMIT 3")
     assert [(a["actor"], a["action"]) for a in actions] == [
         ("user:admin", "opt in"),
         ("user:admin", "opt out"),
+        ("user:admin", "people export"),
     ]
     gone = browser.post(f"{PATH}/forget", data={"person": EVE})
 

@@ -5,6 +5,7 @@ import json
 
 from aiohttp import web
 
+from bot.console.rendering import KeptForm
 from data import domains
 from data.adapters import placements
 from data.pairs import pairs, review_status
@@ -101,3 +102,12 @@ def test_whoever_is_signed_in_chats_as_themselves(bot: Bot) -> None:
     assert browser.get("/web/conversations").json() == {"conversations": []}
     browser.post("/web/ask", json=question)
     assert bot.wait_closed(2)[1].person.startswith("web:")
+
+
+def test_an_earlier_conversation_that_no_page_has_made_is_refused(bot: Bot) -> None:
+    form = {"question": "Where?", "left": "1", "right": "base"}
+    for earlier in ("[" * 90_000, "[[1]]", "{", "7"):
+        page = client(bot).post(PATH, data=form | {"earlier": earlier})
+        assert page.status_code == 400
+        assert "Begin again." in page.text
+    assert KeptForm.unpacked("[" * 90_000) is None

@@ -4,7 +4,12 @@ import html
 import re
 import tarfile
 
+import pytest
+from sqlite_utils import Database
+
+from data import backups
 from data.people import keys
+from data.store import audit
 from data.store.db import rows
 from data.triggers import rules
 from tests.bot.conftest import Bot
@@ -107,3 +112,32 @@ def test_the_audit_log_is_filtered_and_paged(bot: Bot) -> None:
     assert "<td>user:admin" not in first
     assert "Older entries" not in second
     assert "There is no such entry." in browser.get("/console/audit?action=nothing").text
+
+
+def test_entries_of_one_moment_are_all_on_some_page(bot: Bot) -> None:
+    def write(db: Database) -> None:
+        for number in range(150):
+            audit.record(db, "user:zoe", "review", f"pair {number}")
+        db.execute("UPDATE audit SET at = 1 WHERE actor = 'user:zoe'")
+
+    bot.write(write)
+    browser, path, found = client(bot), "/console/audit?actor=zoe", []
+    while path:
+        page = browser.get(html.unescape(path)).text
+        found += re.findall(r"<td>pair (\d+)</td>", page)
+        older = re.search(r'href="([^"]*before=\d+)"', page)
+        path = older[1] if older else ""
+
+    assert sorted(map(int, found)) == list(range(150))
+
+
+def test_a_backup_that_breaks_says_so(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(backups, "write", broken)
+    browser = client(bot)
+    browser.post("/console/system/backup")
+
+    said = "The backup failed; the server log has the details."
+    wait_until(lambda: said in browser.get("/console/system").text, "the failure", 20)
