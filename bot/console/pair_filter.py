@@ -7,14 +7,16 @@ from data.pairs.pairs import MAX_CHARS, SPLITS, STATUSES
 from data.quality import checks
 from data.search.pair_pages import PairFilter
 from data.store.errors import Invalid
+from data.visible_text import marked
 
 NAMES = ("q", "status", "split", "source", "batch", "fact", "finding")
 MAX_WORDS = 1_000  # characters of a search
 
 
 def read(given: Mapping[str, object]) -> PairFilter:
-    """The filter in the fields of a form or of an address. Raises Invalid."""
-    found = {name: str(given.get(name) or "").strip() for name in NAMES}
+    """The filter in the fields of a form or of an address, with symbols for control characters, as
+    pairs are stored. Raises Invalid."""
+    found = {name: marked(str(given.get(name) or "")).strip() for name in NAMES}
     if len(found["q"]) > MAX_WORDS:
         raise Invalid(f"Search for at most {MAX_WORDS:,} characters.")
     if any(len(text) > MAX_CHARS for text in found.values()):

@@ -19,7 +19,6 @@ from data.domains import Domain
 from data.pairs.pairs import SELECT, Pair, Split, Status, _pair
 from data.search.word_search import SHORTEST, WORD, _quoted, terms
 from data.store.db import rows, value
-from data.visible_text import marked
 
 PAGE = 50  # pairs on a page
 MOST_COUNTED = 10_000  # pairs; more are not counted one by one
@@ -211,5 +210,5 @@ def _too_short(words: str) -> list[str]:
     is nothing else, such as `:-)`."""
     found = [word for word in WORD.findall(words) if len(word) < SHORTEST]
     if not found and words.strip() and not terms(words):
-        return [marked(words.strip())]
+        return [words.strip()]
     return found[:8]

@@ -187,3 +187,11 @@ def test_a_review_that_somebody_holds_is_not_overtaken(bot: Bot) -> None:
 
     assert "slack:T1/U2 is looking at pair" in reviewer.post(f"{PAIRS}/bulk", data=sent).text
     assert pair(bot, number).status == "pending"
+
+
+def test_a_search_for_a_control_character_does_not_find_every_pair(bot: Bot) -> None:
+    (_, with_it) = add(bot, Draft("Is it red?", "No."), Draft("Is it \x1b ?", "Yes."))
+    reviewer = client(bot, "reviewer")
+
+    assert listed(reviewer.get(PAIRS, params={"q": "\x1b"}).text) == [with_it]
+    assert listed(reviewer.get(PAIRS, params={"q": "\0"}).text) == []
