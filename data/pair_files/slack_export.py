@@ -29,6 +29,7 @@ from data.store.errors import Invalid
 
 Open = Callable[[str], bytes]
 DAY = re.compile(r"^(?P<root>(?:.*/)?)(?P<channel>[^/]+)/\d{4}-\d{2}-\d{2}\.json$")
+TIME = re.compile(r"\d+(?:\.\d+)?")
 WORDS = frozenset({None, "", "thread_broadcast", "file_share", "me_message"})  # subtypes of words
 MENTION = re.compile(r"<([@#!]?)([^<>|]*)(?:\|([^<>]*))?>")
 MOST_REPLIES = 200  # of a thread that are kept
@@ -80,7 +81,7 @@ def _chosen(root: str, open_: Open, days: Mapping[str, object], reading: Reading
                 f"It has {', '.join(sorted(days)[:20])}."
             )
         return wanted
-    public = {each.get("name") for each in _json(open_(f"{root}channels.json"))}
+    public = {each.get("name") for each in _listed(f"{root}channels.json", open_)}
     left = sorted(channel for channel in days if channel not in public)
     found = sorted(channel for channel in days if channel in public)
     reading.notes.append(
@@ -98,12 +99,21 @@ def _chosen(root: str, open_: Open, days: Mapping[str, object], reading: Reading
 def _people(root: str, open_: Open) -> dict[str, frozenset[str]]:
     """User id -> names. A bot has none."""
     found: dict[str, frozenset[str]] = {}
-    for user in _json(open_(f"{root}users.json")):
-        profile = user.get("profile") or {}
+    for user in _listed(f"{root}users.json", open_):
+        profile = user.get("profile")
         given = [user.get("real_name"), user.get("name")]
-        given += [profile.get(key) for key in ("real_name", "display_name", "first_name")]
-        found[str(user.get("id"))] = frozenset(filter(None, given))
+        if isinstance(profile, Mapping):
+            given += [profile.get(key) for key in ("real_name", "display_name", "first_name")]
+        found[str(user.get("id"))] = frozenset(name for name in given if isinstance(name, str))
     return found
+
+
+def _listed(name: str, open_: Open) -> list[Mapping[str, Any]]:
+    """The objects of a list about the whole export. Raises Invalid."""
+    try:
+        return [each for each in _json(open_(name)) if isinstance(each, Mapping)]
+    except Invalid as error:
+        raise Invalid(f"{name} of the Slack export cannot be read: {error}") from None
 
 
 def _channel(
@@ -121,14 +131,18 @@ def _channel(
             if reason := _why_not(message):
                 left_out[reason] += 1
                 continue
-            started = str(message["thread_ts"])
+            started = message["thread_ts"]
             if message["ts"] == started and len(threads) < MOST_THREADS:
                 threads[started] = _Thread(member, line, [message])
             elif thread := threads.get(started):
                 if len(thread.messages) < MOST_REPLIES:
                     thread.messages.append(message)
-            else:
+                else:
+                    left_out[f"a reply after the first {MOST_REPLIES} of its thread"] += 1
+            elif len(threads) < MOST_THREADS:
                 left_out["a reply whose thread begins outside of the export"] += 1
+            else:
+                left_out[f"a message after the first {MOST_THREADS:,} threads of its channel"] += 1
     for thread in threads.values():
         yield _row(thread, people, reading)
     for reason, count in left_out.items():
@@ -140,11 +154,13 @@ def _why_not(message: Any) -> str:
     """Why a message is no part of a thread of people, or ''."""
     if not isinstance(message, dict) or message.get("type") != "message":
         return "no message"
+    if not TIME.fullmatch(str(message.get("ts"))):
+        return "a message without a time"
     if message.get("bot_id") or message.get("subtype") == "bot_message":
         return "written by a bot"
     if message.get("subtype") not in WORDS or message.get("hidden"):
         return "a notice of Slack, such as a join"
-    if not message.get("thread_ts"):
+    if not isinstance(message.get("thread_ts"), str):
         return "a message without a thread"
     return ""
 

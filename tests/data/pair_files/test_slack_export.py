@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from data.domains import Domain
-from data.pair_files import importer
+from data.pair_files import importer, slack_export
 from data.pairs import pairs
 from data.store.db import Store
 from data.store.errors import Invalid
@@ -109,6 +109,39 @@ def test_a_damaged_day_costs_only_itself(store: Store, domain: Domain, export: P
     report = importer.import_file(store, domain, export)
     assert (report.added, report.bad_total) == (2, 1)
     assert report.bad[0].member == "general/2024-01-02.json"
+
+
+def test_odd_records_cost_only_themselves(store: Store, domain: Domain, export: Path) -> None:
+    users = [user(ADA, "Ada Lovelace"), None, {"id": BEN, "name": "ben", "profile": None}]
+    (export / "users.json").write_text(json.dumps(users))
+    (export / "channels.json").write_text(json.dumps([None, {"name": "it-help"}]))
+    odd = [said(ADA, time, "What?", "1.0") for time in ("x", "", "1e999")]  # type: ignore[list-item]
+    odd += [{**odd[0], "ts": None}, said(ADA, "5.0", "Hm?", 5), None]  # type: ignore[arg-type,list-item]
+    (export / "it-help" / "2024-01-02.json").write_text(json.dumps(odd))
+    report = importer.import_file(store, domain, export)
+    assert (report.added, report.bad_total) == (1, 0)
+    assert report.left_out == {
+        "a message without a time": 4, "a message without a thread": 1, "no message": 1,
+    }  # fmt: skip
+
+
+def test_damaged_lists_of_people_and_channels_are_named(
+    store: Store, domain: Domain, export: Path
+) -> None:
+    (export / "users.json").write_text("[{")
+    with pytest.raises(Invalid, match=r"users\.json of the Slack export cannot be read"):
+        importer.import_file(store, domain, export)
+
+
+def test_what_is_beyond_the_bounds_is_counted_as_such(
+    store: Store, domain: Domain, export: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slack_export, "MOST_THREADS", 1)
+    monkeypatch.setattr(slack_export, "MOST_REPLIES", 2)
+    report = importer.preview_file(store, domain, export, channels=["general"])
+    assert report.left_out["a reply after the first 2 of its thread"] == 3
+    assert report.left_out["a message after the first 1 threads of its channel"] == 2
+    assert not any("outside of the export" in reason for reason in report.left_out)
 
 
 def test_another_folder_is_read_as_its_archive(
