@@ -24,8 +24,9 @@ UNNAMED = ("no prompt", "no response")  # how the reasons of such rows begin
 
 def completed(file: Path, format_: str, given: Mapping[str, str]) -> dict[str, str]:
     """The mapping of columns to parts of a pair, with what the person answers where the file's own
-    names are not recognised."""
-    if not _is_unrecognised(file, format_, given):
+    names are not recognised. Asks nothing about a folder, nor about a pipe, which can be read only
+    once."""
+    if not file.is_file() or not _is_unrecognised(file, format_, given):
         return dict(given)
     names = column_names(file)
     if len(names) < 2:

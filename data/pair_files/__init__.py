@@ -14,6 +14,7 @@ importer stores what may be stored and reports the rest.
 - `encodings`: files that are not UTF-8
 - `faq_blocks`: questions and answers of a document
 - `files`: reads and writes files
+- `folders`: folders with files of pairs
 - `formats`: the file formats, one entry each
 - `html_files`: FAQ pages in HTML
 - `html_text`: HTML as plain text

@@ -130,6 +130,11 @@ def chunks(archive: zipfile.ZipFile, name: str, path: Path) -> Iterator[bytes]:
         raise Invalid(f"{path} is damaged: {error}") from None
 
 
+def printable(name: str) -> str:
+    """A name as it can be shown."""
+    return "".join(c if c.isprintable() else "?" for c in name)
+
+
 def too_large(path: Path) -> str:
     return (
         f"{path} unpacks to more than {MOST_RATIO} times its size, or to more than "
@@ -166,8 +171,9 @@ def _refuse_member(info: zipfile.ZipInfo, path: Path) -> None:
         or parts[0][1:2] == ":"
         or not name.isprintable()
     ):
-        shown = "".join(c if c.isprintable() else "?" for c in name)[:100]
-        raise Invalid(f"{path} is refused: the name “{shown}” in it leads out of its folder.")
+        raise Invalid(
+            f"{path} is refused: the name “{printable(name)[:100]}” in it leads out of its folder."
+        )
     if info.flag_bits & 1:
         raise Invalid(f"{path} is encrypted. Unpack it and import what it holds.")
     if info.compress_type not in METHODS and not info.is_dir():

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from data.pair_files import archives, notion, slack_export
+from data.pair_files import archives, folders, notion, slack_export
 from data.pair_files.csv_files import first_names, misspelt_columns
 from data.pair_files.encodings import as_utf8
 from data.pair_files.formats import AUTO, FORMATS, detect, detect_packed
@@ -27,6 +27,7 @@ BEGINNING = 64 * 1024  # bytes that a file is recognised by
 DEEPEST = 2  # archives in one another
 MOST_WHOLE = 64 * 1024 * 1024  # bytes of a file of an archive that is read at once
 NAMED = 8  # files that a note lists
+NO_CHANNELS = "{} is no export of Slack, so it has no channels. Leave out `--channel`."
 
 
 class OpenRows:
@@ -49,6 +50,8 @@ class OpenRows:
         return self._lines.read if self._lines is not None else self._file.tell()
 
     def _all(self, file: IO[bytes], reading: Reading, format: str) -> Iterator[NumberedRow]:
+        if reading.channels and (not archives.is_zip(file) or detect_packed(file)):
+            raise Invalid(NO_CHANNELS.format(reading.path))
         yield from self._of(file, reading, format)
         for line, member, side in reading.batch.left():
             if side == "answer":
@@ -101,6 +104,8 @@ class OpenRows:
                 read_member = _whole_member(archive, reading.path)
                 yield from slack_export.rows(found, read_member, reading)
                 return
+            if reading.channels:
+                raise Invalid(NO_CHANNELS.format(reading.path))
             views = notion.views(found)
             for name in sorted(found, key=lambda name: not notion.is_database(name)):
                 if name in views or name.startswith(tuple(pages)):
@@ -147,7 +152,7 @@ class OpenRows:
 @contextlib.contextmanager
 def open_rows(reading: Reading, format: str = AUTO) -> Iterator[OpenRows]:
     """The rows of the file `reading.path`. Raises NotFound, and Invalid if it cannot be opened."""
-    with open_file(reading.path) as file:
+    with open_file(reading.path, reading.notes) as file:
         yield OpenRows(file, reading, format)
 
 
@@ -194,12 +199,18 @@ def column_names(path: Path) -> tuple[str, ...]:
     return tuple(name for name in names if name) if len(names) > 1 else ()
 
 
-def open_file(path: Path) -> IO[bytes]:
-    """The file; a pipe, which can be read only once, as a temporary file. Raises NotFound, and
-    Invalid if it cannot be read."""
+def open_file(path: Path, notes: list[str] | None = None) -> IO[bytes]:
+    """The file; a pipe, which can be read only once, as a temporary file. `notes` receives what
+    there is to say about a folder. Raises NotFound, and Invalid if it cannot be read."""
     try:
         if path.is_dir():
-            return _folder(path)
+            found, left_out = folders.files_of(path)
+            if left_out and notes is not None:
+                notes.append(
+                    f"Files of {path.name} that were left out, because their names do not end like "
+                    f"those of files of pairs: {_named(left_out)}."
+                )
+            return folders.packed(path, found)
         file = path.open("rb")
         if file.seekable():
             return file
@@ -212,18 +223,6 @@ def open_file(path: Path) -> IO[bytes]:
         raise NotFound(f"There is no file {path}.") from None
     except OSError as error:
         raise Invalid(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-def _folder(path: Path) -> IO[bytes]:
-    """A temporary archive of the JSON files of a folder: a folder is read as its archive would be.
-    Links are left out."""
-    made = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for file in sorted(path.rglob("*.json")):
-            if file.is_file() and not file.is_symlink():
-                archive.write(file, file.relative_to(path).as_posix())
-    made.seek(0)
-    return made
 
 
 def _whole_member(archive: zipfile.ZipFile, path: Path) -> Callable[[str], bytes]:

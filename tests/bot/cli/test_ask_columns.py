@@ -52,6 +52,18 @@ def test_another_column_can_be_named(table: Path, home: Path) -> None:
     assert "  answer:   Wann ist offen?" in out
 
 
+@pytest.mark.integration
+def test_a_pipe_is_read_once_and_not_asked_about(table: Path, home: Path) -> None:
+    """Looking at the columns used the pipe up, and the import was empty."""
+    os.mkfifo(home / "pipe")
+    writer = subprocess.Popen(
+        ["sh", "-c", "printf 'question,answer\\nOpen?,Yes.\\n' > pipe"], cwd=home
+    )
+    out = on_a_terminal(home, "pairs", "import", "art", "pipe", typed="\n\n")
+    writer.wait(timeout=60)
+    assert "Added to art: 1." in out
+
+
 def test_without_a_terminal_the_error_names_the_columns(table: Path, run: Run) -> None:
     result = run("pairs", "import", "art", "a.csv", input="\n\n")
     assert result.exit_code != 0

@@ -283,11 +283,6 @@ def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
         list(files.read(tmp_path / "none.jsonl"))
 
 
-def test_a_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Invalid, match="cannot be read"):
-        list(files.read(tmp_path))
-
-
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"\x89PNG\x00\x01")
     with pytest.raises(Invalid, match="is not a text file"):

@@ -144,9 +144,13 @@ def test_what_is_beyond_the_bounds_is_counted_as_such(
     assert not any("outside of the export" in reason for reason in report.left_out)
 
 
-def test_another_folder_is_read_as_its_archive(
-    store: Store, domain: Domain, tmp_path: Path
+@pytest.mark.parametrize("name", ["a.csv", "a.zip"])
+def test_other_files_have_no_channels(
+    store: Store, domain: Domain, tmp_path: Path, name: str
 ) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "p.json").write_text('[{"prompt": "Open?", "response": "Yes."}]')
-    assert importer.import_file(store, domain, tmp_path / "a").added == 1
+    file = tmp_path / "a.csv"
+    file.write_text("question,answer\nOpen?,Yes.\n")
+    if name == "a.zip":
+        file = Path(shutil.make_archive(str(tmp_path / "a"), "zip", tmp_path, "a.csv"))
+    with pytest.raises(Invalid, match="no export of Slack"):
+        importer.import_file(store, domain, file, channels=["general"])
