@@ -67,6 +67,17 @@ def count(db: Database, domain: Domain) -> int:
     return int(value(db, sql, [domain.id]))
 
 
+def count_and_newest(db: Database, domain: Domain) -> tuple[int, int]:
+    """The number of golden questions, and when the newest one came (Unix time in microseconds; 0:
+    there is none)."""
+    sql = (
+        "SELECT count(*), coalesce(max(created_at), 0) FROM pairs WHERE domain_id = ? AND status = "
+        "'approved' AND split = 'golden' AND forgotten_at IS NULL"
+    )
+    many, newest = db.execute(sql, [domain.id]).fetchone()
+    return int(many), int(newest)
+
+
 def list_golden(db: Database, domain: Domain) -> list[Pair]:
     """The golden set, oldest first."""
     sql = (

@@ -16,7 +16,8 @@ golden question also counts as right if the adapter answered it right although t
 another pair first. Its mistakes where the search is right count for nothing here: to decline what a
 pair answers would cure none of them. They count in the gate. The result stays with the adapter:
 promoting or rolling back changes the threshold, too. Of the live adapter's calibration and the
-domain's, the newer one counts. All variants of a comparison decline by the live adapter's, so that
+domain's, the newer one counts; one that was measured before an adapter that reads references went
+live does not. All variants of a comparison decline by the live adapter's, so that
 they decline the same questions.
 """
 
@@ -32,7 +33,7 @@ from sqlite_utils import Database
 from data.domains import Domain
 from data.pairs import golden
 from data.pairs.pairs import normalise
-from data.search import confidence
+from data.search import confidence, layout
 from data.search.encoder import EncoderFailed
 from data.search.search import PairSearch
 from data.store.clock import now_us
@@ -285,14 +286,34 @@ def of_adapter(db: Database, domain: Domain, version: int | None = None) -> dict
 def in_use(db: Database, domain: Domain, version: int | None = None) -> DomainCalibration | None:
     """The newer one of the domain's calibration and the live adapter's; the one of a `version`
     that answers alone comes first. None: the shipped threshold is used."""
+    found = dated(db, domain, version)
+    return None if found is None else found[0]
+
+
+def dated(
+    db: Database, domain: Domain, version: int | None = None
+) -> tuple[DomainCalibration, int] | None:
+    """The same with its time. Of an adapter that reads references, the domain's own only counts if
+    it was measured while that adapter was live: it knows nothing of its answers."""
     of_version = of_adapter(db, domain, version)
-    if of_version is None:
-        return newest(db, domain)
-    measured_at = of_version.pop("at")
-    own = row(db, "SELECT created_at FROM domain_calibrations WHERE domain_id = ?", [domain.id])
-    if version is None and own is not None and own["created_at"] > measured_at:
-        return newest(db, domain)
-    return DomainCalibration(**of_version)
+    own = newest(db, domain)
+    sql = "SELECT created_at FROM domain_calibrations WHERE domain_id = ?"
+    own_at = int(value(db, sql, [domain.id])) if own is not None else 0
+    if of_version is not None:
+        measured_at = int(of_version.pop("at"))
+        since = max(measured_at, reads_references_since(db, domain) or 0)
+        if version is not None or own_at <= since:
+            return DomainCalibration(**of_version), measured_at
+    return None if own is None else (own, own_at)
+
+
+def reads_references_since(db: Database, domain: Domain) -> int | None:
+    """When the live adapter went live, if it reads references."""
+    sql = "SELECT recipe, live_at FROM adapters WHERE domain_id = ? AND state = 'live'"
+    found = row(db, sql, [domain.id])
+    if found is None or not layout.references_of(json.loads(found["recipe"])):
+        return None
+    return int(found["live_at"])
 
 
 def why_not_used(db: Database, domain: Domain, search: PairSearch) -> str:

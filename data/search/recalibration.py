@@ -8,7 +8,6 @@ A domain waits until its pairs have been unchanged between two looks, and at lea
 two measurements, each of which searches every golden question twice.
 """
 
-import json
 import logging
 import time
 from dataclasses import dataclass
@@ -18,9 +17,10 @@ from sqlite_utils import Database
 from data import domains
 from data.domains import Domain
 from data.pairs import golden
-from data.search import confidence, domain_calibration, layout
+from data.search import confidence, domain_calibration
+from data.search.domain_calibration import DomainCalibration
 from data.search.search import PairSearch
-from data.store.db import Store, row
+from data.store.db import Store
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,7 @@ class Measurable:
     encoder: str
     revision: int | None  # of the pairs; None: not known
     golden: int  # golden questions
+    golden_since: int  # when the newest one came: other words are a new one
 
 
 class Recalibration:
@@ -54,37 +55,51 @@ class Recalibration:
             self._store.release()
 
     def _renewed(self, domain: Domain) -> bool:
-        known = domain_calibration.in_use(self._store.db, domain)
-        if known is None or _reads_references(self._store.db, domain):
+        dated = _renewable(self._store.db, domain)
+        if dated is None:
             return False
+        known, measured_at = dated
         encoder = self._search.encoder()
         if encoder is None or confidence.shipped(encoder.digest) is None:
             return False
         now = Measurable(
             encoder.digest,
             domain_calibration.revision(self._store.db, domain),
-            golden.count(self._store.db, domain),
+            *golden.count_and_newest(self._store.db, domain),
         )
         before, self._seen[domain.id] = self._seen.get(domain.id), now
-        if now == Measurable(known.encoder, known.revision, known.questions) or now != before:
-            return False
+        same = (known.encoder, known.revision, known.questions)
+        unchanged = same == (now.encoder, now.revision, now.golden)
         tried, at = self._tried.get(domain.id, (None, 0.0))
-        if tried == now or (tried is not None and time.monotonic() < at + self._wait_s):
+        if tried is None and unchanged and now.golden_since <= measured_at:
             return False
-        made = domain_calibration.refit(self._store, domain, self._search)
+        if now == tried or now != before:
+            return False
+        if tried is not None and time.monotonic() < at + self._wait_s:
+            return False
+        report = domain_calibration.measure(self._store.db, domain, self._search)
         self._tried[domain.id] = now, time.monotonic()
-        if made is not None:
-            log.info(
-                "The pairs of %s changed: it answers from a confidence of %.2f on, before %.2f",
-                domain.name,
-                made.answer_from,
-                known.answer_from,
-            )
-        return made is not None
+        return report is not None and self._used(domain, known, report.calibration)
+
+    def _used(self, domain: Domain, known: DomainCalibration, made: DomainCalibration) -> bool:
+        """Use what was measured, unless somebody decided otherwise meanwhile: went back to the
+        shipped threshold, measured, or promoted an adapter that reads references."""
+        with self._store.write() as db:
+            now = _renewable(db, domain)
+            if now is None or now[0] != known:
+                return False
+            domain_calibration.save(db, domain, made)
+        log.info(
+            "The pairs of %s changed: it answers from a confidence of %.2f on, before %.2f",
+            domain.name,
+            made.answer_from,
+            known.answer_from,
+        )
+        return True
 
 
-def _reads_references(db: Database, domain: Domain) -> bool:
-    """Whether the live adapter does."""
-    sql = "SELECT recipe FROM adapters WHERE domain_id = ? AND state = 'live'"
-    found = row(db, sql, [domain.id])
-    return found is not None and layout.references_of(json.loads(found["recipe"])) > 0
+def _renewable(db: Database, domain: Domain) -> tuple[DomainCalibration, int] | None:
+    """The threshold in use and when it was measured, if it may be measured anew."""
+    if domain_calibration.reads_references_since(db, domain) is not None:
+        return None
+    return domain_calibration.dated(db, domain)

@@ -3,11 +3,12 @@
 from typing import Any
 
 import pytest
+from sqlite_utils import Database
 
 from data.adapters import registry
 from data.config.settings import SearchSettings
 from data.domains import Domain
-from data.pairs import golden
+from data.pairs import golden, pair_edits
 from data.pairs.pairs import Draft
 from data.search import confidence, domain_calibration, layout
 from data.search.domain_calibration import DomainCalibration
@@ -74,6 +75,72 @@ def test_a_new_golden_question_counts_as_well(
     assert measured(store, domain).questions == len(GOLDEN) + 1
 
 
+def test_other_words_of_a_golden_question_count_as_well(
+    store: Store, domain: Domain, search: PairSearch
+) -> None:
+    """Their number stays, and no pair that the search finds changes."""
+    first = domain_calibration.refit(store, domain, search)
+    with store.write() as db:
+        old = golden.list_golden(db, domain)[0]
+        pair_edits.edit(
+            db, old.id, pair_edits.seen(old), "cli:ann", prompt=f"Please: {old.prompt}",
+            response=old.response, fact=pair_edits.named_fact(old), status="approved",
+        )  # fmt: skip
+    assert first is not None
+    assert golden.count(store.db, domain) == first.questions
+    assert domain_calibration.revision(store.db, domain) == first.revision
+    looking = Recalibration(store, search, wait_s=0)
+
+    assert [looking.look() for _ in range(3)] == [[], [domain.name], []]
+    again = Recalibration(store, search, wait_s=0)
+    assert [again.look(), again.look()] == [[], []]
+
+
+def test_going_back_to_the_shipped_threshold_meanwhile_is_kept(
+    store: Store, domain: Domain, search: PairSearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    domain_calibration.refit(store, domain, search)
+    change(store, domain, "bridge")
+    measure = domain_calibration.measure
+
+    def reset_meanwhile(*given: Any) -> Any:
+        found = measure(*given)
+        with store.write() as db:
+            domain_calibration.remove(db, domain)
+        return found
+
+    monkeypatch.setattr(domain_calibration, "measure", reset_meanwhile)
+    looking = Recalibration(store, search, wait_s=0)
+
+    assert [looking.look(), looking.look()] == [[], []]
+    assert domain_calibration.in_use(store.db, domain) is None
+
+
+def test_an_adapter_that_reads_references_brings_its_threshold_when_it_goes_live(
+    store: Store, domain: Domain, search: PairSearch
+) -> None:
+    """Also where the domain was measured anew between its evaluation and its promotion."""
+    domain_calibration.refit(store, domain, search)
+    own = DomainCalibration(measured(store, domain).encoder, 0.42, 0.4, 0.5, 12)
+    with store.write() as db:
+        adapter = registry.register(
+            db, domain, version=1, sha256="1" * 64, path="adapters/x/1", rank=8, parent_id=None,
+            base_model="pocket", size_bytes=1, dataset_id=None,
+            recipe={"references": 4, layout.RECIPE_FIELD: layout.VERSION},
+            scores={"calibration": own.plain()},
+        )  # fmt: skip
+    change(store, domain, "bridge")
+    looking = Recalibration(store, search, wait_s=0)
+    assert [looking.look(), looking.look()] == [[], [domain.name]]
+    assert measured(store, domain).answer_from != own.answer_from
+
+    with store.write() as db:
+        registry.promote(db, adapter, "ann")
+    assert measured(store, domain) == own
+    made = domain_calibration.refit(store, domain, search)  # somebody measures on purpose
+    assert measured(store, domain) == made
+
+
 def test_a_threshold_of_another_encoder_is_measured_anew(
     store: Store, domain: Domain, search: PairSearch
 ) -> None:
@@ -107,10 +174,10 @@ def test_what_cannot_be_measured_is_tried_once(
         db.execute("UPDATE pairs SET status = 'rejected' WHERE split = 'golden'")
     tried: list[str] = []
 
-    def refit(store: Store, domain: Domain, search: PairSearch) -> None:
+    def measure(db: Database, domain: Domain, search: PairSearch) -> None:
         tried.append(domain.name)
 
-    monkeypatch.setattr(domain_calibration, "refit", refit)
+    monkeypatch.setattr(domain_calibration, "measure", measure)
     looking = Recalibration(store, search, wait_s=0)
 
     assert [looking.look() for _ in range(4)] == [[]] * 4
