@@ -58,11 +58,12 @@ class _Bounded(io.RawIOBase):
         return len(data)
 
 
-def gunzipped(file: IO[bytes], path: Path) -> IO[bytes]:
-    """A gzip file as what it holds. Reading raises Invalid beyond the bound, and what `gzip` raises
-    for a damaged file."""
+def gunzipped(file: IO[bytes], path: Path, most: int = MOST_UNPACKED) -> IO[bytes]:
+    """A gzip file as what it holds, up to `most` bytes. Reading raises Invalid beyond the bound,
+    and what `gzip` raises for a damaged file."""
     packed = gzip.GzipFile(fileobj=file)
-    return io.BufferedReader(_Bounded(packed, _bound(size_of(file)), path))  # type: ignore[type-var, arg-type]
+    bound = min(most, _bound(size_of(file)))
+    return io.BufferedReader(_Bounded(packed, bound, path))  # type: ignore[type-var, arg-type]
 
 
 def size_of(file: IO[bytes]) -> int:
@@ -78,8 +79,23 @@ def is_zip(file: IO[bytes]) -> bool:
     return start in ZIP
 
 
-def open_zip(file: IO[bytes], path: Path) -> zipfile.ZipFile:
-    """A zip archive whose names and declared sizes are harmless. Raises Invalid."""
+def holds(file: IO[bytes], name: str) -> bool:
+    """Whether a file is a zip archive with a file of that name. False if it cannot be opened."""
+    if not is_zip(file):
+        return False
+    try:
+        _refuse_directory(file, Path())
+        with zipfile.ZipFile(file) as archive:
+            return name in archive.NameToInfo
+    except (Invalid, zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError):
+        return False
+    finally:
+        file.seek(0)
+
+
+def open_zip(file: IO[bytes], path: Path, most: int = MOST_UNPACKED) -> zipfile.ZipFile:
+    """A zip archive whose names and declared sizes are harmless, which unpacks to at most `most`
+    bytes. Raises Invalid."""
     _refuse_directory(file, path)
     try:
         archive = zipfile.ZipFile(file)
@@ -90,9 +106,16 @@ def open_zip(file: IO[bytes], path: Path) -> zipfile.ZipFile:
         raise Invalid(f"{path} holds {len(found):,} files; an archive may hold {MOST_MEMBERS:,}.")
     for info in found:
         _refuse_member(info, path)
-    if sum(i.file_size for i in found) > _bound(sum(i.compress_size for i in found)):
+    if len(archive.NameToInfo) < len(found):
+        raise Invalid(f"{path} holds two files of one name. Unpack it and import what it holds.")
+    if unpacked_size(archive) > min(most, _bound(sum(i.compress_size for i in found))):
         raise Invalid(too_large(path))
     return archive
+
+
+def unpacked_size(archive: zipfile.ZipFile) -> int:
+    """The bytes that an archive says it unpacks to."""
+    return sum(info.file_size for info in archive.infolist())
 
 
 def member_names(archive: zipfile.ZipFile) -> list[str]:

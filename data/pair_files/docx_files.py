@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
-from data.pair_files.archives import chunks, is_zip, open_zip
+from data.pair_files.archives import chunks, holds, open_zip
 from data.pair_files.csv_files import distinct, read_cells
 from data.pair_files.faq_blocks import LARGEST, Block, Marks, asks, faq_rows
 from data.pair_files.markdown_files import BOLD_LEVEL, NUMBER
@@ -50,15 +50,7 @@ class _About:
 
 def is_word(file: IO[bytes]) -> bool:
     """Whether a file is a .docx document."""
-    if not is_zip(file):
-        return False
-    try:
-        with zipfile.ZipFile(file) as archive:
-            return DOCUMENT in archive.namelist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError):
-        return False
-    finally:
-        file.seek(0)
+    return holds(file, DOCUMENT)
 
 
 def read_word(lines: Lines, reading: Reading) -> Iterator[NumberedRow]:

@@ -39,6 +39,7 @@ class OpenRows:
     def __init__(self, file: IO[bytes], reading: Reading, format: str) -> None:
         self._file = file
         self._lines: Lines | None = None  # of a file that is not packed
+        self._may_unpack = archives.MOST_UNPACKED  # bytes, of all archives in one another
         self._rows = self._all(file, reading, format)
 
     def __iter__(self) -> Iterator[NumberedRow]:
@@ -64,10 +65,11 @@ class OpenRows:
     ) -> Iterator[NumberedRow]:
         start = _start(file)
         if start.startswith(archives.GZIP):
-            unpacked = archives.gunzipped(file, reading.path)
+            unpacked = archives.gunzipped(file, reading.path, self._may_unpack)
             with as_utf8(unpacked, reading) as text:
                 if not _start(text).startswith((*archives.ZIP, b"PAR1")):
                     yield from numbered_rows(Lines(text), reading, format)
+                    self._may_unpack -= unpacked.tell()
                     return
                 with tempfile.TemporaryFile() as whole:
                     shutil.copyfileobj(text, whole)
@@ -98,7 +100,8 @@ class OpenRows:
         names: list[str] = []
         twice: list[str] = []
         pages: list[str] = []  # folders of Notion's pages that a database holds as well
-        with archives.open_zip(file, reading.path) as archive:
+        with archives.open_zip(file, reading.path, self._may_unpack) as archive:
+            self._may_unpack -= archives.unpacked_size(archive)
             found = archives.member_names(archive)
             if slack_export.is_export(found):
                 read_member = _whole_member(archive, reading.path)

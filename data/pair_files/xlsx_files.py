@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import IO, Any
 
-from data.pair_files.archives import chunks, is_zip, open_zip
+from data.pair_files.archives import chunks, holds, open_zip
 from data.pair_files.columns import ColumnMap
 from data.pair_files.csv_files import TITLE_ROWS, distinct, read_cells
 from data.pair_files.reading import Lines, PairFormat, Reading, no_text
@@ -47,15 +47,7 @@ class _Sheet:
 
 def is_workbook(file: IO[bytes]) -> bool:
     """Whether a file is an .xlsx workbook."""
-    if not is_zip(file):
-        return False
-    try:
-        with zipfile.ZipFile(file) as archive:
-            return WORKBOOK in archive.namelist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError):
-        return False
-    finally:
-        file.seek(0)
+    return holds(file, WORKBOOK)
 
 
 def read_workbook(lines: Lines, reading: Reading) -> Iterator[NumberedRow]:

@@ -9,6 +9,7 @@ import pytest
 
 from data.domains import Domain
 from data.pair_files import archives, files, importer
+from data.pair_files.formats import detect_packed
 from data.pair_files.verdicts import BadRow
 from data.pairs.pairs import Draft
 from data.store.db import Store
@@ -138,6 +139,53 @@ def test_a_list_of_files_that_is_too_long_is_refused(tmp_path: Path) -> None:
     file.write_bytes(raw)
     with pytest.raises(Invalid, match="too many files"):
         list(files.read(file))
+
+
+class Counted(io.BytesIO):
+    """A file that counts what is read."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        self.taken = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self.taken += len(data)
+        return data
+
+
+def test_recognising_an_archive_does_not_read_a_list_that_is_too_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archives, "MOST_DIRECTORY", 100_000)
+    names = {f"{n:0100}.csv": b"" for n in range(2_000)}
+    file = Counted(packed(tmp_path / "a.zip", **names).read_bytes())
+    assert detect_packed(file) is None
+    assert file.taken < 200_000  # its end, for each format
+
+
+@pytest.mark.parametrize("kind", ["zip", "gz"])
+def test_all_archives_in_an_archive_have_one_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(archives, "MOST_UNPACKED", 10_000)
+    table = TABLE + b"a;b\n" * 1_000
+    inner = packed(tmp_path / "inner.zip", **{"a.csv": table}).read_bytes()
+    inner = gzip.compress(table) if kind == "gz" else inner
+    outer = packed(tmp_path / "outer.zip", **{f"{n}.{kind}": inner for n in range(5)})
+    found = list(files.read(outer))
+    bad = [each for each in found if isinstance(each, BadRow)]
+    assert len(bad) == 3
+    assert all("unpacks to more than" in each.reason for each in bad)
+
+
+def test_two_files_of_one_name_refuse_the_archive(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.csv", TABLE)
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr("a.csv", TABLE.replace(b"Offen", b"Nah"))
+    with pytest.raises(Invalid, match="two files of one name"):
+        list(files.read(tmp_path / "a.zip"))
 
 
 def test_progress_counts_the_bytes_of_the_packed_file(
