@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from data.pair_files import archives, folders, notion, slack_export
+from data.pair_files import archives, folders, notion, slack_export, unread_formats
 from data.pair_files.csv_files import first_names, misspelt_columns
 from data.pair_files.encodings import as_utf8
 from data.pair_files.formats import AUTO, FORMATS, detect, detect_packed
@@ -109,6 +109,8 @@ class OpenRows:
                 return
             if reading.channels:
                 raise Invalid(NO_CHANNELS.format(reading.path))
+            if what := unread_formats.known_members(found):
+                raise Unrecognised(f"{reading.path} {what}")
             views = notion.views(found)
             for name in sorted(found, key=lambda name: not notion.is_database(name)):
                 if name in views or name.startswith(tuple(pages)):
@@ -249,6 +251,8 @@ def _beginning(lines: Lines, path: Path) -> bytes:
     """The first bytes of the file, without consuming them. Raises Invalid if they cannot be
     text."""
     start = lines.peek(BEGINNING)
+    if what := unread_formats.known_start(start):
+        raise Unrecognised(f"{path} {what}")
     if b"\x00" in start:
         raise Unrecognised(f"{path} is not a text file. Save it as UTF-8 text and import it again.")
     return start.removeprefix(BOM).lstrip()
