@@ -185,9 +185,11 @@ class Chat:
                     started = True
                     yield event
         except (GeneratorExit, asyncio.CancelledError):
+            record.keep_shown(started)
             await recorder.close(ask, writing, "partial" if recorder.stopping else "cancelled")
             raise
         except Invalid as error:
+            record.keep_shown(started)
             if isinstance(error, PromptTooLong) or ask.constrained:
                 await recorder.take_back(ask, writing)
             else:
@@ -198,6 +200,7 @@ class Chat:
             may_quote = grounds is not None and grounds.may_quote and not started
             if isinstance(error, Unavailable) and may_quote:
                 raise _QuoteInstead(error) from error
+            record.keep_shown(started)
             status: Status = "partial" if record.parts else "failed"
             with contextlib.suppress(UnderstudyError):  # report the first error
                 await recorder.close(ask, writing, status, error)

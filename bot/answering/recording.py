@@ -84,6 +84,11 @@ class Record:
         if alone and self.finish_reason == tool_use.CALLED:
             self.parts = [tool_use.as_text(calls)]
 
+    def keep_shown(self, started: bool) -> None:
+        """The answer ends early. Unless it `started`, all of it was held back: nobody saw it."""
+        if not started:
+            self.parts = []
+
     def resume(self) -> None:
         """Another replica continues the text; its token counts start at zero."""
         self._earlier_tokens = self.completion_tokens

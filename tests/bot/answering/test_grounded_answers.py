@@ -225,6 +225,25 @@ async def test_an_adapter_that_finds_no_answer_in_its_references_declines(
     assert [c.outcome for c in closed] == ["declined"]
 
 
+async def test_what_was_held_back_when_an_answer_broke_off_is_not_stored(
+    chat: Chat, store: Store, vllm: FakeVllm
+) -> None:
+    """It might have become a refusal, so nobody saw it; the store keeps what was shown."""
+    live(store, vllm, recipe='{"layout": 1, "references": 4}')
+
+    def say(body: dict[str, Any]) -> Any:
+        first = len(vllm.asked) == 1
+        return [*words(body["model"], "I", " don't")[:3], CUT] if first else refusal(500, "boom")
+
+    vllm.say = say
+    with pytest.raises(Unavailable):
+        await answer(chat, ask(store, "When do you open?", pinned="helpdesk@1"))
+
+    kept = reply(store)
+    assert (kept.status, kept.outcome) == ("failed", "generated")
+    assert conversations.exchange(store.db, kept.id)[1] == ""
+
+
 @pytest.mark.parametrize(
     "pieces",
     [("I", " don't", " mind."), ("I don't",), ("I don't know.", " Ask Ann."), ("At", " nine")],
