@@ -1,7 +1,9 @@
 """Every page of the console in a real browser: light and dark, on a phone and on a desk, without a
 fault of accessibility that axe finds, and without an error or a refusal of the content policy."""
 
+import io
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -11,6 +13,8 @@ from sqlite_utils import Database
 from bot.experiments import comparisons
 from data.experiments import assignments, experiments
 from data.feedback import feedback, unanswered
+from data.pair_files import import_process
+from data.pair_files.staged_files import StagedFiles
 from data.pairs import golden, imports, pairs
 from data.pairs.pairs import Draft
 from data.people import sign_in_links
@@ -139,13 +143,31 @@ def furnish(bot: Bot) -> None:
     bot.write(write)
 
 
+FILE = b"""question,answer,author
+How do seats cost?,Twelve.,zoe
+Where do I park?,Behind the house.,zoe
+Who pays?,,zoe
+"""
+
+
+def uploaded(bot: Bot) -> list[str]:
+    """The pages of two uploaded files: one that was looked at, and one that cannot be read."""
+    files, found = StagedFiles(bot.settings.home), []
+    for name, content in (("seats.csv", FILE), ("damaged.xlsx", b"PK\x03\x04 damaged")):
+        staged = files.add(bot.domain, name, io.BytesIO(content), "user:ann")
+        import_process.work(bot.store, files, replace(staged, state="reading"))
+        found.append(f"/console/domains/helpdesk/pairs/imports/files/{staged.id}")
+    return found
+
+
 async def test_pages_are_accessible_and_fit(bot: Bot) -> None:
     furnish(bot)
+    pages = (*PAGES, *uploaded(bot))
     cookie = session(bot, "admin", "ann")
     async with browser.page() as page:
         await sign_in(page, bot, cookie)
         for dark, (width, height) in ((False, DESK), (True, PHONE)):
-            for path in PAGES:
+            for path in pages:
                 await page.open(bot.url + path, width, height, dark=dark)
                 await check(page, path.partition("?")[0], width, dark)
         await page.send("Network.clearBrowserCookies")
