@@ -11,7 +11,6 @@ from math import ceil
 
 from sqlite_utils import Database
 
-from bot.experiments import comparisons
 from bot.experiments.stats import Difference
 from bot.experiments.stats.differences import plan
 from bot.experiments.stats.remaining import needed
@@ -23,6 +22,7 @@ from data.experiments.expected_people import (
     FEWEST_TO_KNOW,
     LATELY_DAYS,
     RecentRater,
+    expected_of,
     recent_raters,
 )
 from data.experiments.metrics import RATING
@@ -57,7 +57,7 @@ def forecast(
     """The forecast for a comparison that starts now; `share` (0..1) of the people get the
     candidate."""
     raters = recent_raters(db, domain.id, people)
-    design = comparisons.design_for(db, domain, people=people)
+    design = ExperimentDesign(expected_people=expected_of(raters), people=people)
     known = len(raters) >= FEWEST_TO_KNOW
     variance = _variance(raters) if known else MOST_VARIANCE
     left = 1 - policies.policy_of(db, domain.id).holdout

@@ -45,7 +45,12 @@ def recent_raters(db: Database, domain_id: int, people: People = "verified") -> 
 def expected_people(db: Database, domain_id: int, people: People = "verified") -> int:
     """The number of `recent_raters`: between 100 and 20,000. The default of the design if hardly
     anybody rated."""
-    found = len(recent_raters(db, domain_id, people))
+    return expected_of(recent_raters(db, domain_id, people))
+
+
+def expected_of(raters: list[RecentRater]) -> int:
+    """The same for raters that are known already."""
+    found = len(raters)
     if found < FEWEST_TO_KNOW:
         return ExperimentDesign.expected_people
     return min(max(found, FEWEST), MOST)

@@ -203,13 +203,15 @@ def _fallbacks(db: Database) -> Iterator[Alert]:
         yield Alert("stood_in", r["name"], text)
 
 
+FAILED = (
+    "SELECT error FROM replies INDEXED BY replies_failed "
+    "WHERE status = 'failed' AND created_at > ? ORDER BY created_at DESC, rowid DESC"
+)
+
+
 def _failed(db: Database) -> Iterator[Alert]:
     """Questions of the last hour that nobody answered, with the latest reason."""
-    found = rows(
-        db,
-        "SELECT error FROM replies WHERE status = 'failed' AND created_at > ? ORDER BY id DESC",
-        [now_us() - HOUR_US],
-    )
+    found = rows(db, FAILED, [now_us() - HOUR_US])
     if len(found) >= FAILED_ANSWERS:
         why = f" The last reason: {found[0]['error']}" if found[0]["error"] else ""
         yield Alert("failed", "", f"{len(found)} questions of the last hour got no answer.{why}")

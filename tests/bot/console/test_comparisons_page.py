@@ -1,13 +1,15 @@
 """The pages about comparisons: what they say, and what their forms change."""
 
 import html
+from typing import Any
 
 import pytest
 from sqlite_utils import Database
 
-from bot.experiments import breakdowns, decider, stats
+from bot.experiments import breakdowns, decider, forecast, stats
 from data.adapters import registry
-from data.experiments import decisions, experiments, policies, testers
+from data.experiments import decisions, expected_people, experiments, policies, testers
+from data.experiments.expected_people import RecentRater, recent_raters
 from data.experiments.experiments import Experiment
 from data.experiments.metrics import signed
 from data.feedback import raters
@@ -171,3 +173,16 @@ def test_the_policy_is_set(bot: Bot) -> None:
 
     assert policies.policy_of(bot.store.db, bot.domain.id).policy == "auto"
     assert 'method="post"' not in client(bot, "reviewer").get(LIST).text.split("<main")[1]
+
+
+def test_a_forecast_reads_the_ratings_once(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def raters(*given: Any) -> list[RecentRater]:
+        asked.append(given)
+        return recent_raters(*given)
+
+    for module in (forecast, expected_people):
+        monkeypatch.setattr(module, "recent_raters", raters)
+    assert "How long one takes" in client(bot).get("/console/domains/helpdesk/comparisons").text
+    assert len(asked) == 1

@@ -1,5 +1,6 @@
 """The overview: what it says about each domain."""
 
+import pytest
 from sqlite_utils import Database
 
 from bot.experiments import comparisons
@@ -97,3 +98,17 @@ def test_texts_are_shown_and_do_nothing(bot: Bot) -> None:
 
     assert "<script>alert" not in found
     assert "&lt;script&gt;alert(1)&lt;/script&gt;⟨U+202E⟩" in found
+
+
+def test_no_totals_are_counted_that_it_does_not_show(
+    bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All ratings and all untrained pairs take most of the time in a large store."""
+
+    def counted(*_: object) -> None:
+        raise AssertionError("this reads too much")
+
+    monkeypatch.setattr(feedback, "counts", counted)
+    monkeypatch.setattr(pairs, "new_since", counted)
+
+    assert "<strong>helpdesk@1</strong>" in text(bot)

@@ -7,9 +7,9 @@ from data.adapters.registry import Adapter
 from data.domains import Domain
 from data.experiments import experiments
 from data.monitoring import alerts as kinds_of_alerts
-from data.monitoring.alerts import alerts
+from data.monitoring.alerts import FAILED, alerts
 from data.store.clock import now_us
-from data.store.db import Store
+from data.store.db import Store, rows
 from tests.data import given
 
 
@@ -154,9 +154,18 @@ def test_answers_that_failed_raise_an_alert_and_are_no_fallback_answers(
             db.execute(f"{sql} WHERE id = ?", [live.id, reply])
     assert found(store) == [("failed", "")]
     assert "3 questions of the last hour got no answer. The last reason: It hung." in said(store)
+    for number in range(3):  # ids are random, and tell no order
+        with store.write() as db:
+            db.execute("UPDATE replies SET error = 'earlier'")
+            sql = "UPDATE replies SET error = 'newest', created_at = ? WHERE id = (SELECT id FROM "
+            sql += "replies ORDER BY id LIMIT 1 OFFSET ?)"
+            db.execute(sql, [now_us(), number])
+        assert "The last reason: newest" in said(store)
     with store.write() as db:
         db.execute("UPDATE replies SET created_at = ?", [now_us() - 3601 * 1_000_000])
     assert alerts(store.db) == []
+    (step,) = rows(store.db, f"EXPLAIN QUERY PLAN {FAILED}", [1])
+    assert "replies_failed (created_at>?)" in step["detail"]
 
 
 def test_an_engine_with_slow_lora_operations(store: Store, live: Adapter) -> None:
