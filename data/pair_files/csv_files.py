@@ -6,7 +6,7 @@ by one, and the report says which.
 
 import csv
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import IO
 
@@ -152,12 +152,22 @@ def _header(line: str, columns: ColumnMap, given: str = "") -> Header | None:
 
 
 def misspelt_columns(start: str, columns: ColumnMap) -> dict[str, str]:
-    """The columns of the first line whose names are close to those of a question and an answer, if
-    these would make it a header: column -> known name."""
-    names = first_names(start)
+    """The columns of one of the first lines whose names are close to those of a question and an
+    answer, if these would make it a header: column -> known name."""
+    lines = islice(lines_of(start), TITLE_ROWS)
+    return next((found for line in lines if (found := misspelt(first_names(line), columns))), {})
+
+
+def misspelt(names: Sequence[str], columns: ColumnMap) -> dict[str, str]:
+    """The same of one row."""
     found = {name: known for name in names if (known := suggestion(name))}
-    renamed = tuple(found.get(name, name) for name in names)
-    return found if len(names) > 1 and columns.of(renamed).pairs_up() else {}
+    renamed = tuple(found.get(name, name) for name in names if name)
+    return found if len(renamed) > 1 and columns.of(renamed).pairs_up() else {}
+
+
+def meant(found: Mapping[str, str]) -> str:
+    """The question whether misspelt columns are meant."""
+    return f"Did you mean `--map {','.join(f'{known}={name}' for name, known in found.items())}`?"
 
 
 def lines_of(text: str) -> Iterator[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from data.pair_files import archives, folders, notion, slack_export, unread_formats
-from data.pair_files.csv_files import first_names, misspelt_columns
+from data.pair_files.csv_files import first_names, meant, misspelt_columns
 from data.pair_files.encodings import as_utf8
 from data.pair_files.formats import AUTO, FORMATS, detect, detect_packed
 from data.pair_files.openai_batch import NO_INPUT
@@ -173,10 +173,9 @@ def numbered_rows(lines: Lines, reading: Reading, format: str = AUTO) -> Iterato
     if found is None:
         text = start.decode("utf-8", "replace")
         if misspelt := misspelt_columns(text, reading.columns):
-            named = ",".join(f"{known}={column}" for column, known in misspelt.items())
             raise Unrecognised(
-                f"{reading.path} cannot be read as it is: {_begins(start)} "
-                f"Did you mean `--map {named}`?"
+                f"{reading.path} cannot be read as it is: no line names both a question and an "
+                f"answer. {meant(misspelt)}"
             )
         raise Unrecognised(
             f"{reading.path} is neither JSON nor a table nor an FAQ: {_begins(start)} "

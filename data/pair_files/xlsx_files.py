@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from data.pair_files.archives import chunks, holds, open_zip
 from data.pair_files.columns import ColumnMap
-from data.pair_files.csv_files import TITLE_ROWS, distinct, read_cells
+from data.pair_files.csv_files import TITLE_ROWS, distinct, meant, misspelt, read_cells
 from data.pair_files.reading import Lines, PairFormat, Reading, no_text
 from data.pair_files.verdicts import NumberedRow
 from data.pair_files.xml_events import read_xml
@@ -38,7 +38,7 @@ Cell = tuple[int, int]  # row and column, from 0
 
 @dataclass
 class _Sheet:
-    """What a look through a sheet finds."""
+    """What a look through a sheet finds, of cells with a value."""
 
     formats: dict[Cell, str] = field(default_factory=dict)  # of cells with a format of their own
     rows: int = 0
@@ -64,24 +64,22 @@ def read_workbook(lines: Lines, reading: Reading) -> Iterator[NumberedRow]:
     sheets = _look_through(file, reading)
     try:
         workbook = CalamineWorkbook.from_filelike(file)
+        _refuse_large(workbook, sheets, reading)
         left_out = []
+        similar = named = ""
         for about, seen in zip(workbook.sheets_metadata, sheets, strict=False):
             if about.typ != SheetTypeEnum.WorkSheet:
                 continue
             if about.visible != SheetVisibleEnum.Visible:
                 left_out.append(f"{about.name} (hidden)")
                 continue
-            if seen.rows * seen.columns > MOST_CELLS:
-                raise Invalid(
-                    f"{reading.path} has a cell in row {seen.rows:,} and one in column "
-                    f"{seen.columns:,} of the sheet {about.name}, which is too large. Delete the "
-                    "cells outside the table, or save it as CSV."
-                )
             sheet = workbook.get_sheet_by_name(about.name)
             table = list(_as_shown(sheet, seen))
             header = _find_header(table, reading.columns)
             if header is None:
                 left_out.append(about.name)
+                similar = similar or _similar_columns(table, about.name, reading.columns)
+                named = named or _columns_of(table, about.name)
                 continue
             yield from _rows(table, header, about.name, reading)
     except CalamineError as error:
@@ -89,14 +87,27 @@ def read_workbook(lines: Lines, reading: Reading) -> Iterator[NumberedRow]:
     if left_out and len(left_out) == len(workbook.sheet_names):
         raise Invalid(
             f"{reading.path} has no sheet with a usable header: one row must name both a question "
-            f"and an answer. Its sheets are {', '.join(left_out)}. "
-            "`--map question=COLUMN,answer=COLUMN` names the columns."
+            f"and an answer. Its sheets are {', '.join(left_out)}. {similar or named}"
         )
     if left_out:
         reading.notes.append(
             f"Sheets of {reading.path.name} that were left out, because they are hidden or no row "
-            f"names a question and an answer: {', '.join(left_out)}."
+            f"names a question and an answer: {', '.join(left_out)}. {similar}".strip()
         )
+
+
+def _refuse_large(workbook: Any, sheets: Sequence[_Sheet], reading: Reading) -> None:
+    """Raises Invalid if a visible sheet does not fit into memory, before a row of any is given."""
+    from python_calamine import SheetTypeEnum, SheetVisibleEnum
+
+    for about, seen in zip(workbook.sheets_metadata, sheets, strict=False):
+        shown = about.visible == SheetVisibleEnum.Visible
+        if shown and about.typ == SheetTypeEnum.WorkSheet and seen.rows * seen.columns > MOST_CELLS:
+            raise Invalid(
+                f"{reading.path} has a cell in row {seen.rows:,} and one in column "
+                f"{seen.columns:,} of the sheet {about.name}, which is too large. Delete the "
+                "cells outside the table, or save it as CSV."
+            )
 
 
 def _rows(
@@ -123,6 +134,28 @@ def _find_header(table: Sequence[list[str]], columns: ColumnMap) -> int | None:
         if len(names) > 1 and columns.of(names).pairs_up():
             return number
     return None
+
+
+def _similar_columns(table: Sequence[list[str]], sheet: str, columns: ColumnMap) -> str:
+    """The question whether misspelt columns of a sheet are meant, or ''."""
+    found = next((found for row in _titles(table) if (found := misspelt(row, columns))), None)
+    return f"The sheet {sheet} has columns with similar names. {meant(found)}" if found else ""
+
+
+def _columns_of(table: Sequence[list[str]], sheet: str) -> str:
+    """The columns of a sheet by its first row with several, and how to name them; or ''."""
+    names = next((row for row in _titles(table) if len(row) > 1), [])
+    if not names:
+        return ""
+    return (
+        f"The sheet {sheet} has the columns {', '.join(names[:8])}. "
+        f"`--map question={names[0]},answer={names[1]}` says which they are."
+    )
+
+
+def _titles(table: Sequence[list[str]]) -> Iterator[list[str]]:
+    """The first rows of a sheet, without empty cells."""
+    return ([cell.strip() for cell in row if cell.strip()] for row in table[:TITLE_ROWS])
 
 
 def _as_shown(sheet: Any, seen: _Sheet) -> Iterator[list[str]]:
@@ -225,23 +258,27 @@ def _styles(archive: zipfile.ZipFile, path: Any) -> list[str]:
 
 
 def _seen(archive: zipfile.ZipFile, part: str, styles: Sequence[str], path: Any) -> _Sheet:
+    """A look through a sheet. Cells without a value do not count: whole columns may have a format.
+    It ends where the sheet is too large."""
     found = _Sheet()
     row = column = 0
+    code = ""
     for event in read_xml(chunks(archive, part, path), path, only_starts=True):
-        if event.name not in ("row", "c"):
-            continue
         given = event.attributes.get("r", "")
         if event.name == "row":
             row = int(given) if given.isdecimal() else row + 1
             column = 0
-        else:
+        elif event.name == "c":
             at = REFERENCE.fullmatch(given)
             column = _column(at[1]) if at else column + 1
             row = int(at[2]) if at else row
-            found.columns = max(found.columns, column)
-            if code := _format(event.attributes, styles):
+            code = _format(event.attributes, styles)
+        elif event.name in ("v", "is"):
+            found.rows, found.columns = max(found.rows, row), max(found.columns, column)
+            if code:
                 found.formats[row - 1, column - 1] = code
-        found.rows = max(found.rows, row)
+            if found.rows * found.columns > MOST_CELLS:
+                break
     return found
 
 

@@ -9,6 +9,7 @@ from data.pair_files import files, importer
 from data.pair_files.verdicts import BadRow
 from data.pairs.pairs import Draft
 from data.store.db import Store
+from data.store.errors import Invalid
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t", ",", "|"])
@@ -85,3 +86,10 @@ def test_a_table_without_known_columns_says_which_it_has(tmp_path: Path) -> None
     file.write_text("Topic;Text\nx;y\n")
     with pytest.raises(Exception, match="question=Topic,answer=Text"):
         list(files.read(file, "csv"))
+
+
+def test_misspelt_columns_below_a_title_are_asked_about(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("Our questions;;\nMay;;\n\nFarge;Antwrt;nr\nOffen?;Ja.;1\n")
+    with pytest.raises(Invalid, match="Did you mean `--map frage=Farge,antwort=Antwrt`"):
+        list(files.read(file))

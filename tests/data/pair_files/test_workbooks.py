@@ -69,6 +69,36 @@ def test_a_cell_far_away_costs_no_memory(tmp_path: Path) -> None:
         list(files.read(file))
 
 
+def test_formatted_cells_without_a_value_do_not_count(tmp_path: Path) -> None:
+    """Whole columns often have a format; such a cell far away refused the workbook."""
+    far = b'<row r="1048576"><c r="XFD1048576" s="1"/></row></sheetData>'
+    file = changed(tmp_path / "a.xlsx", "xl/worksheets/sheet1.xml", b"</sheetData>", far)
+    assert len(list(files.read(file))) == 8
+
+
+def test_a_sheet_that_is_too_large_is_refused_before_any_row(tmp_path: Path) -> None:
+    far = b'<row r="1048576"><c r="XFD1048576" t="n"><v>1</v></c></row></sheetData>'
+    file = changed(tmp_path / "a.xlsx", "xl/worksheets/sheet3.xml", b"</sheetData>", far)
+    assert next(files.read(SAMPLE))
+    with pytest.raises(Invalid, match="which is too large"):
+        next(files.read(file))
+
+
+def test_misspelt_columns_below_a_title_are_asked_about(tmp_path: Path) -> None:
+    file = changed(tmp_path / "a.xlsx", "xl/sharedStrings.xml", b">Question<", b">Qustion<")
+    with pytest.raises(Invalid, match=r"similar names\. Did you mean `--map question=Qustion`"):
+        list(files.read(file))
+
+
+def test_a_workbook_without_a_header_names_its_columns(
+    store: Store, domain: Domain, tmp_path: Path
+) -> None:
+    nothing = columns.parse(["question=Nothing"])
+    with pytest.raises(Invalid, match="The sheet FAQ has the columns") as refused:
+        importer.preview_file(store, domain, SAMPLE, columns=nothing)
+    assert "`--map question=" in str(refused.value)
+
+
 def test_entities_are_refused(tmp_path: Path) -> None:
     bomb = b'<!DOCTYPE a [<!ENTITY b "ha">]><workbook'
     file = changed(tmp_path / "a.xlsx", "xl/workbook.xml", b"<workbook", bomb)
