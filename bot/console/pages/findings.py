@@ -63,11 +63,8 @@ async def show(request: Request, domain: str, signed_in: Reviewer) -> Response:
         db: Database,
     ) -> tuple[Domain, LastCheck | None, list[ShownFinding], bool]:
         subject = domains.get(db, domain)
-        found = [
-            _finding(db, subject, name, number)
-            for name, number in check_results.counts(db, subject).items()
-        ]
-        return subject, check_results.last(db, subject), found, fixes.can_undo(db, subject)
+        last, can_undo = check_results.last(db, subject), fixes.can_undo(db, subject)
+        return subject, last, of_domain(db, subject), can_undo
 
     subject, last, found, can_undo = await service.store.read(read)
     return await rendering.page(
@@ -128,6 +125,12 @@ async def fix(request: Request, domain: str, check_name: CheckName, signed_in: A
 def _checks(request: Request) -> QualityChecks:
     found: QualityChecks = request.app.state.quality_checks
     return found
+
+
+def of_domain(db: Database, domain: Domain) -> list[ShownFinding]:
+    """What the last check found."""
+    found = check_results.counts(db, domain)
+    return [_finding(db, domain, name, number) for name, number in found.items()]
 
 
 def _finding(db: Database, domain: Domain, name: str, number: int) -> ShownFinding:

@@ -13,12 +13,15 @@ from bot.commands import commands, retrain_plan
 from bot.commands.run_commands import RunQueued
 from bot.console import access, rendering
 from bot.console.access import SignedIn
+from bot.console.pages import findings
+from bot.console.pages.findings import ShownFinding
 from bot.console.rendering import HOME, ConsoleRouter
 from bot.service import Service
 from data import domains
 from data.pairs import pairs
 from data.pairs.pairs import Pair
-from data.quality import checker
+from data.quality import check_results, checker
+from data.quality.check_results import LastCheck
 from data.quality.findings import QualityReport
 from data.runs import loss_chart, phases, report, runs
 from data.store.errors import UnderstudyError
@@ -30,7 +33,8 @@ Id = Annotated[int, Path(ge=1, lt=2**63)]
 TUNE = f"{HOME}/domains/{{domain}}/tune"
 RUN = f"{HOME}/runs/{{run_id}}"
 FIRST_PAIRS = 4
-MOST_CHECKED = 3_000  # pairs; checking them takes a second
+MOST_PLANNED = 5_000  # pairs; a plan reads all of them, and takes four seconds for 100,000
+MOST_CHECKED = 500  # pairs; checking them takes a fifth of a second
 MOST_POINTS = 20  # of the loss, in the table beside the chart
 
 
@@ -42,21 +46,37 @@ class TunePlan:
     first: list[Pair]
     plan: list[str]  # sentences; empty if no run can be started
     refused: str  # why no run can be started now; '' if one can
+    left_out: bool  # the plan, because it reads many pairs
     recent: list[runs.Run]  # the newest first
 
 
+@dataclass(frozen=True)
+class PairFaults:
+    """What the checks found in the pairs of a domain."""
+
+    last: LastCheck | None  # None: nobody has checked the pairs
+    kept: list[ShownFinding]  # what the last check found
+    now: QualityReport | None  # of a check made now, of few pairs that nobody has checked
+
+
 @router.get(TUNE)
-async def show(request: Request, domain: str, signed_in: Reviewer) -> Response:
+async def show(request: Request, domain: str, signed_in: Reviewer, plan: bool = False) -> Response:
+    """`plan`: what a run would do, also where working it out takes seconds."""
     service: Service = request.app.state.service
 
-    def read(db: Database) -> tuple[TunePlan, QualityReport | None]:
+    def read(db: Database) -> tuple[TunePlan, PairFaults]:
         subject = domains.get(db, domain)
-        found = _plan(db, service, subject)
+        found = _plan(db, service, subject, MOST_PLANNED if not plan else None)
         few = found.counts.get("approved", 0) + found.counts.get("pending", 0) <= MOST_CHECKED
-        return found, checker.check_domain(db, subject) if few else None
+        last = check_results.last(db, subject)
+        return found, PairFaults(
+            last,
+            kept=findings.of_domain(db, subject) if last else [],
+            now=checker.check_domain(db, subject) if few and not last else None,
+        )
 
-    planned, quality = await service.store.read(read)
-    return await rendering.page(request, "tune.html", signed_in, planned=planned, quality=quality)
+    planned, faults = await service.store.read(read)
+    return await rendering.page(request, "tune.html", signed_in, planned=planned, faults=faults)
 
 
 @router.post(TUNE)
@@ -102,18 +122,25 @@ async def cancel(request: Request, run_id: Id, signed_in: Admin) -> Response:
     return rendering.done(request, f"{HOME}/runs/{run_id}", result.text)
 
 
-def _plan(db: Database, service: Service, domain: domains.Domain) -> TunePlan:
+def _plan(
+    db: Database, service: Service, domain: domains.Domain, most_pairs: int | None
+) -> TunePlan:
+    """`most_pairs`: the plan of a domain with more approved pairs is left out; None: of none."""
     plan, refused = [], ""
+    counts = pairs.counts(db, domain)
+    left_out = most_pairs is not None and counts["approved"] > most_pairs
     try:
-        made = retrain_plan.plan(db, service.settings, domain)
-        plan = retrain_plan.describe(made)
-        refused = plan[0] if made.nothing_new else ""
+        if not left_out:
+            made = retrain_plan.plan(db, service.settings, domain)
+            plan = retrain_plan.describe(made)
+            refused = plan[0] if made.nothing_new else ""
     except UnderstudyError as error:
         refused = str(error)
     return TunePlan(
-        counts=pairs.counts(db, domain),
+        counts=counts,
         first=pairs.list_pairs(db, domain, "approved", FIRST_PAIRS),
         plan=[] if refused else plan,
         refused=refused,
+        left_out=left_out,
         recent=runs.recent(db, domain, limit=10),
     )

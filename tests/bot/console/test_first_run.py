@@ -3,11 +3,17 @@
 from typing import Any
 
 import httpx
+import pytest
 from sqlite_utils import Database
 
+from bot.commands import retrain_plan
+from bot.commands.retrain_plan import RetrainPlan
+from bot.console.pages import runs as pages_of_runs
 from data import domains
+from data.config.settings import Settings
 from data.experiments import experiments
 from data.pairs import pairs
+from data.quality import check_results, checker
 from data.runs import runs
 from data.store import audit
 from tests.bot.conftest import Bot
@@ -216,3 +222,48 @@ def test_a_candidate_is_compared_with_the_live_version(bot: Bot) -> None:
     assert again.status_code == 409
     admin.post(f"{base}/stop")
     assert experiments.running(bot.store.db, bot.domain.id) is None
+
+
+def test_the_plan_of_many_pairs_is_worked_out_on_request(
+    bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def plan(db: Database, settings: Settings, domain: domains.Domain) -> RetrainPlan:
+        asked.append(domain.name)
+        return worked_out(db, settings, domain)
+
+    worked_out = retrain_plan.plan
+    monkeypatch.setattr(retrain_plan, "plan", plan)
+    monkeypatch.setattr(pages_of_runs, "MOST_PLANNED", 1)
+    admin, path = client(bot), "/console/domains/travel-rules/tune"
+    page = create(bot)
+    assert asked == []
+    assert "Work out what a run would do" in page.text
+    assert "reads all 2 approved pairs" in page.text
+    assert "Start tuning" in page.text
+
+    page = admin.get(path, params={"plan": "true"})
+    assert asked == ["travel-rules"]
+    assert "start from the base model and train on 2 new approved pairs" in page.text
+
+
+def test_a_check_that_was_made_is_not_made_again(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+    create(bot)
+    admin, path = client(bot), "/console/domains/travel-rules/tune"
+    domain = domains.get(bot.store.db, "travel-rules")
+    (first, _) = pairs.list_pairs(bot.store.db, domain)
+    finding = {"check": "phones", "pair_ids": [first.id], "kept_ids": [], "not_checked": ""}
+
+    def check(*_: object) -> None:
+        raise AssertionError("this takes long")
+
+    monkeypatch.setattr(checker, "check_domain", check)
+    monkeypatch.setattr(pages_of_runs, "MOST_CHECKED", 1)
+    assert "Nobody has done so yet." in admin.get(path).text
+    check_results.keep(bot.store, domain, {"pairs": 2, "findings": [finding]})
+    monkeypatch.setattr(pages_of_runs, "MOST_CHECKED", 500)
+
+    page = admin.get(path).text
+    assert 'pairs?finding=phones">Phone numbers: 1 pair</a>' in page
+    assert "2 pairs checked" in page
