@@ -18,6 +18,7 @@
 - `init`: `understudy init`: writes a settings file and creates an empty store
 - `interruption`: Ctrl-C, and the signals that are treated like it
 - `keys`: `understudy keys`: API keys
+- `pair_export`: `understudy pairs export`: a file, or a folder for another training tool
 - `pair_quality`: `understudy pairs check` and `pairs allow`: the quality of pairs before training
 - `pairs`: `understudy pairs`: import, export and review training pairs
 - `people`: `understudy people` and `understudy forget`: a person's data, consent and erasure

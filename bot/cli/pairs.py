@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bot.cli import interruption, pair_quality, terminal
+from bot.cli import interruption, pair_export, pair_quality, terminal
 from bot.cli.context import (
     App,
     Group,
@@ -22,7 +22,7 @@ from bot.cli.pair_quality import unusable_option
 from bot.cli.verbs import registered
 from bot.commands import admin
 from data import domains
-from data.pair_files.formats import AUTO, FORMATS, WRITTEN
+from data.pair_files.formats import AUTO, FORMATS
 from data.pairs import masked_words
 from data.pairs import pairs as store
 from data.pairs.contamination import Leak
@@ -46,6 +46,7 @@ def pairs() -> None:
 
 pairs.add_command(pair_quality.check)
 pairs.add_command(pair_quality.allow)
+pairs.add_command(pair_export.export)
 
 
 @pairs.command("import")
@@ -184,36 +185,6 @@ def undo(app: App, number: int) -> None:
     found = imports.get(app.store.db, number)
     count = imports.undo(app.store, number, app.actor)
     terminal.echo(f"Import {number} ({found.name}) is undone: {count} pairs were taken back.")
-
-
-@pairs.command()
-@click.argument("domain")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice((AUTO, *WRITTEN)),
-    default=AUTO,
-    show_default=True,
-    help="The format of FILE; auto goes by the name: .csv is CSV, any other JSON Lines.",
-)
-@click.option(
-    "--status",
-    type=click.Choice((*store.STATUSES, "all")),
-    default="approved",
-    show_default=True,
-    help="Export only pairs with this status.",
-)
-@pass_app
-def export(app: App, domain: str, file: Path, format_: str, status: store.Status) -> None:
-    """Export the pairs of DOMAIN to FILE."""
-    from data.pair_files import files as pairs_files
-
-    db = app.store.db
-    wanted = None if str(status) == "all" else status
-    found = store.iterate_pairs(db, domains.get(db, domain), wanted)
-    count = pairs_files.write(found, file, format_)
-    terminal.echo(f"Wrote {count} pairs to {file}.")
 
 
 @pairs.command("list")

@@ -35,6 +35,7 @@ importer stores what may be stored and reports the rest.
 - `sources`: exports of other tools
 - `stack_exchange`: posts of a Stack Exchange data dump
 - `staged_files`: uploaded files that wait to be imported
+- `training_folders`: data and configuration for other training tools
 - `unread_formats`: what to import in place of a file that is not read
 - `verdicts`: what a row turns out to be
 - `xlsx_files`: Excel workbooks

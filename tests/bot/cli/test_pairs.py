@@ -129,6 +129,21 @@ def test_review_approves_and_rejects(run: Run, home: Path) -> None:
     ]
 
 
+def test_pairs_are_exported_for_another_training_tool(run: Run, home: Path) -> None:
+    (home / "p.jsonl").write_text(GOOD)
+    run("domains", "add", "art")
+    run("pairs", "import", "art", "p.jsonl")
+
+    done = run("pairs", "export", "art", "for-trl", "--for", "trl")
+
+    assert "Wrote 1 pairs to train on to for-trl." in done.output
+    assert "trl sft --config config.yaml" in done.output
+    config = (home / "for-trl" / "config.yaml").read_text()
+    assert "max_length: 1024" in config
+    refused = run("pairs", "export", "art", "more", "--for", "trl", "--status", "all")
+    assert "Leave out --format and --status" in refused.output
+
+
 def test_exported_pairs_can_be_imported_elsewhere(run: Run, home: Path) -> None:
     (home / "p.jsonl").write_text(GOOD)
     run("domains", "add", "art")
