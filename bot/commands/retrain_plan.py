@@ -314,7 +314,7 @@ def _on_judgements(
 ) -> RetrainPlan:
     """A run only on people's judgements. Its recipe is decided when it runs."""
     if parent is None and method.needs_adapter:
-        raise Conflict(f"{domain.name} has no live adapter to improve with ratings.")
+        raise Conflict(runs.no_adapter(domain))
     judgements = method.judgements or "ratings"
     method_choice.check(db, domain, judgements)
     return RetrainPlan(

@@ -79,6 +79,8 @@ def choose(db: Database, domain: Domain, parent: Adapter | None) -> ChosenMethod
     if enough and not left:
         said += f", and {parent.name if parent else ''} has learned from all of these"
     by = max(left, key=lambda name: many[name], default=None)
+    if by and not parent and not new:
+        said += ", and without pairs to train on first, it takes a live adapter"
     name: MethodName = by if by and parent and not new else "sft"
     if by and new:
         name = "sft+dpo" if by == "dpo" else "sft+kto"

@@ -155,10 +155,7 @@ def request(
     recipe = method_choice.resolved(db, domain, parent, recipe)
     method = method_of(recipe)
     if method.needs_adapter and parent is None:
-        raise Conflict(
-            f"{domain.name} has no live adapter to improve with people's judgements. Tune it on "
-            f"pairs first: `understudy tune {domain.name}`."
-        )
+        raise Conflict(no_adapter(domain))
     if method.learns == "pairs":
         _check_new_pairs(db, domain, parent)
     if method.judgements is not None:
@@ -170,6 +167,14 @@ def request(
         kind="incremental" if parent else "full",
         parent_id=parent.id if parent else None,
         recipe=recipe,
+    )
+
+
+def no_adapter(domain: Domain) -> str:
+    """Why no run on judgements alone can be requested."""
+    return (
+        f"{domain.name} has no live adapter to improve with people's judgements. Tune it on pairs "
+        f"first: `understudy tune {domain.name}`."
     )
 
 

@@ -221,6 +221,17 @@ def test_keeping_what_an_adapter_knows_is_refused_where_there_is_none(
     assert retrain_plan.plan(store.db, settings, domain, overrides=asked).new == 1
 
 
+@pytest.mark.parametrize("method", ["kto", "dpo"])
+def test_the_plan_and_the_request_refuse_judgements_without_an_adapter_alike(
+    store: Store, settings: Settings, domain: Domain, method: str
+) -> None:
+    words = "no live adapter to improve with people's judgements. Tune it on pairs first"
+    with pytest.raises(Conflict, match=words):
+        retrain_plan.plan(store.db, settings, domain, overrides={"method": method})
+    with store.write() as db, pytest.raises(Conflict, match=words):
+        admin.retrain(db, domain, "ann", recipe={"method": method})
+
+
 def test_nothing_is_planned_while_a_run_is_open(
     store: Store, settings: Settings, domain: Domain
 ) -> None:

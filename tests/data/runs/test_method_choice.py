@@ -116,6 +116,13 @@ def test_judgements_that_the_adapter_has_learned_are_not_learned_again(
         assert method_choice.choose(db, domain, first).name.endswith(method[-3:])
 
 
+def test_judgements_alone_are_said_to_take_a_live_adapter(store: Store, domain: Domain) -> None:
+    with store.write() as db:
+        like(db, domain)
+        found = method_choice.choose(db, domain, None)
+        assert (found.name, "it takes a live adapter" in found.why) == ("sft", True)
+
+
 def test_of_two_kinds_of_judgements_it_learns_the_one_that_there_is_more_of(
     store: Store, domain: Domain
 ) -> None:
