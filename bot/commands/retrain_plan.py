@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlite_utils import Database
@@ -66,7 +66,7 @@ class RetrainPlan:
     held_out: int  # of these, held out for evaluation
     known: int  # pairs that the parent was trained on
     pending: int  # pairs that wait for review and would not be trained
-    recipe: dict[str, Any]  # the main values and the requested ones; empty: decided when it runs
+    recipe: dict[str, Any]  # the main values and the requested ones; on judgements, only these
     why: str  # the reason for them
     steps: int | None  # approximate number of optimiser steps
     nothing_new: bool
@@ -160,7 +160,9 @@ def plan(
     method = method_of(asked)
     method_why = str(asked.get(WHY, ""))
     if method.learns == "preferences":
-        return _on_judgements(db, domain, method, parent, method_why)
+        found = _on_judgements(db, domain, method, parent, method_why)
+        wanted = recipe_search_space.overrides(asked).items()
+        return replace(found, recipe={name: given for name, given in wanted if name != KEY})
     judged = 0
     if method.judgements is not None:
         method_choice.check(db, domain, method.judgements)
@@ -251,9 +253,11 @@ def describe(found: RetrainPlan) -> list[str]:
     chosen_by = [found.method_why] if found.method_why else []
     learned = JUDGED[METHODS[found.method].judgements or "ratings"]
     if found.learns == "preferences":
+        asked = ", ".join(_value(*one) for one in found.recipe.items())
         return [
             f"A retrain of {found.domain} on {learned.by} would {start} and train on {found.new} "
             f"{learned.of}.",
+            *([f"Asked for: {asked}. The rest is decided when it runs."] if asked else []),
             *chosen_by,
         ]
     if found.nothing_new:

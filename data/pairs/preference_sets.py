@@ -45,6 +45,15 @@ FROM feedback f JOIN replies r ON r.id = f.reply_id
 WHERE {TRAINABLE} AND f.kind = 'thumb' AND f.live = 1 AND f.counts = 1
 ORDER BY r.created_at DESC, r.id, f.created_at DESC, f.id DESC
 """
+# of an answer that a run was to learn: somebody whose words it would use opted out meanwhile
+OPTED_OUT = """
+EXISTS (SELECT 1 FROM opt_outs o JOIN replies e ON e.person = o.person
+        WHERE e.conversation_id = r.conversation_id)
+OR (EXISTS (SELECT 1 FROM feedback f JOIN opt_outs o ON o.person = f.person
+            WHERE f.reply_id = r.id AND f.live = 1)
+    AND NOT EXISTS (SELECT 1 FROM feedback f WHERE f.reply_id = r.id AND f.live = 1
+                    AND f.counts = 1 AND f.person NOT IN (SELECT person FROM opt_outs)))
+"""
 JUDGES = """
 SELECT j.reply_id, f.person FROM run_judgements j JOIN feedback f ON f.reply_id = j.reply_id
 WHERE j.run_id = ? AND f.live = 1 AND f.counts = 1 AND (
@@ -163,7 +172,7 @@ def judges_of_run(db: Database, run_id: int) -> dict[str, tuple[str, ...]]:
 
 def of_run(db: Database, run_id: int, history_turns: int) -> list[RatedReply]:
     """The answers of a run with their words, those from files first, then oldest first, except
-    those that have been erased.
+    those that have been erased, and those of people who have opted out since it began.
     `history_turns` is the setting that the bot had when it asked."""
     found = rows(
         db,
@@ -173,7 +182,8 @@ def of_run(db: Database, run_id: int, history_turns: int) -> list[RatedReply]:
         "JOIN replies r ON r.id = j.reply_id LEFT JOIN variants v ON v.id = r.variant_id "
         "JOIN messages q ON q.reply_id = r.id AND q.role = 'user' "
         "JOIN messages a ON a.reply_id = r.id AND a.role = 'assistant' "
-        "WHERE j.run_id = ? AND a.text <> '' AND q.text <> '' ORDER BY r.created_at, r.id",
+        f"WHERE j.run_id = ? AND a.text <> '' AND q.text <> '' AND NOT ({OPTED_OUT}) "
+        "ORDER BY r.created_at, r.id",
         [run_id],
     )
     sources = reply_sources.of_replies(db, [r["reply_id"] for r in found if r["layout"]])

@@ -232,6 +232,25 @@ def test_the_plan_and_the_request_refuse_judgements_without_an_adapter_alike(
         admin.retrain(db, domain, "ann", recipe={"method": method})
 
 
+def test_the_plan_of_a_run_on_judgements_shows_what_was_asked_for(
+    store: Store, settings: Settings, domain: Domain
+) -> None:
+    teach(store, domain, 3)
+    parent = parent_of(store, settings, domain)
+    with store.write() as db:
+        registry.promote(db, parent, "ann")
+        for number in range(4):
+            corrected(db, domain, number)
+    asked = {"method": "dpo", "preference_beta": 0.3, "epochs": 2}
+    planned = retrain_plan.plan(store.db, settings, domain, overrides=asked)
+    assert planned.recipe == {"preference_beta": 0.3, "epochs": 2}
+    assert retrain_plan.describe(planned)[1] == (
+        "Asked for: preference beta 0.3, epochs 2. The rest is decided when it runs."
+    )
+    plain = retrain_plan.plan(store.db, settings, domain, overrides={"method": "dpo"})
+    assert "Asked for" not in " ".join(retrain_plan.describe(plain))
+
+
 def test_nothing_is_planned_while_a_run_is_open(
     store: Store, settings: Settings, domain: Domain
 ) -> None:

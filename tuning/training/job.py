@@ -4,6 +4,7 @@
 the adapter, `train_adapter` trains the adapter. Each takes the frozen results of those before it.
 """
 
+import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -192,7 +193,10 @@ def _identity(job: TrainingJob, prepared: PreparedTraining, loaded: LoadedModel)
     """Equal for two trainings whose checkpoints are interchangeable."""
     inputs, recipe = job.inputs, prepared.recipe
     reads = inputs.parent is None and recipe.starts_from == "reading"
+    setup = prepared.setup
+    answers = {"answers": _sha256(setup.training_set)} if setup.judged is not None else {}
     return checkpoint.identity(
+        **answers,
         dataset=inputs.dataset.sha256,
         system_prompt=inputs.domain.system_prompt,
         parent=inputs.run.parent_id,
@@ -200,11 +204,18 @@ def _identity(job: TrainingJob, prepared: PreparedTraining, loaded: LoadedModel)
         fold=job.fold,
         recipe=recipe.model_dump(mode="json", exclude={"why"}),
         reading=reading_adapter.sha256(_reading(job.settings)) if reads else "",
-        references=prepared.setup.training_set.references_sha256,
+        references=setup.training_set.references_sha256,
         layers=base_model.layer_kinds(loaded.model),
         shares_prefix=loaded.base.shares_prefix,
         skips_padding=loaded.base.skips_padding,
     )
+
+
+def _sha256(training_set: TrainingSet) -> str:
+    """A digest of the examples. Judgements are in no dataset, and a run that goes on after a pause
+    leaves out those that were erased or withdrawn meanwhile."""
+    examples = training_set.epoch(0)
+    return hashlib.sha256(repr([(one.ids, one.labels) for one in examples]).encode()).hexdigest()
 
 
 def _with_rate(

@@ -205,6 +205,26 @@ def test_a_follow_up_does_not_change_a_rating(db: Database, domain: Domain) -> N
     assert preference_sets.counts(db, domain) == (1, 0)
 
 
+@pytest.mark.parametrize(("rater", "left"), [(ANN, 0), (BOB, 8)])
+def test_a_run_that_goes_on_leaves_out_who_opted_out_meanwhile(
+    db: Database, domain: Domain, rater: str, left: int
+) -> None:
+    """Ann asked everything; Bob only rated one answer that Ann rated, too, and one alone."""
+    replies = rated(db, domain, 4, 4)
+    alone = given.reply(db, domain, "slack:T1/U3", "Alone?", "So.")
+    feedback.thumb(db, alone, BOB, up=True)
+    feedback.thumb(db, replies[0], BOB, up=True)
+    run = asked(db, domain)
+    preference_sets.freeze(db, run.id, domain)
+    assert len(preference_sets.of_run(db, run.id, 6)) == 9
+
+    db.execute("INSERT INTO opt_outs (person, at) VALUES (?, 0)", [rater])
+
+    learned = [one.reply_id for one in preference_sets.of_run(db, run.id, 6)]
+    assert learned == ([alone] if rater == ANN else replies)
+    assert len([one for one in learned if one != alone]) == left
+
+
 def test_an_opt_out_affects_only_the_persons_own_conversations(
     db: Database, domain: Domain
 ) -> None:

@@ -85,6 +85,18 @@ def test_a_run_on_pairs_and_better_answers_ends_with_the_same_bytes_after_a_kill
         assert outcome.scores == expected.scores
         assert left == list(range(step + 1, len(steps) + 1))
 
+    folder = tmp_path / "rejected"
+    with pytest.raises(Killed):
+        trained(store, settings, inputs, folder, kill_after=4)
+    with store.write() as db:
+        for pair in pairs.list_pairs(db, domain, "approved"):
+            if pair.response == "It is 3.":
+                review_status.set_status(db, pair.id, "rejected", "cli:ann")
+    fresh, _, _ = trained(store, settings, inputs, tmp_path / "fresh")
+    again, _, left = trained(store, settings, inputs, folder)
+    assert left == [3, 4, 5]  # the second stage begins anew without the answer that was rejected
+    assert all(torch.equal(fresh[name], again[name]) for name in fresh)
+
 
 class Killed(Exception):
     """Stands for SIGKILL."""
