@@ -9,6 +9,7 @@ from bot.cli import terminal
 
 if TYPE_CHECKING:
     from data.pair_files.importer import ImportReport
+    from data.quality.findings import QualityReport
 
 MAX_LINES = 10  # bad rows, conflicts and columns that are printed
 SHORT = 80  # characters of a text that is quoted
@@ -49,6 +50,20 @@ def print_preview(name: str, file: Path, report: "ImportReport") -> None:
     _print_bad(file, report)
     _print_conflicts(file, report)
     terminal.echo("Nothing was changed.")
+
+
+def print_findings(name: str, batch: int, report: "QualityReport") -> None:
+    """Print how many of the added pairs have which faults, and how to list them."""
+    found = [one for one in report.found if one.unit == "pairs"]
+    if not found:
+        return
+    counted = ", ".join(f"{one.title.lower()} ({one.count:,})" for one in found)
+    terminal.echo(
+        f"Found in the added pairs: {counted}. To list them: `understudy pairs list {name} "
+        f"--import {batch} --finding {found[0].check}`"
+        f"{''.join(f', or {one.check}' for one in found[1:])}. `understudy pairs check {name}` "
+        "says what can be done."
+    )
 
 
 def _remarks(name: str, report: "ImportReport") -> Iterator[str]:

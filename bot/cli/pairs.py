@@ -17,7 +17,7 @@ from bot.cli.context import (
     print_json,
     print_table,
 )
-from bot.cli.import_report import print_preview, print_report
+from bot.cli.import_report import print_findings, print_preview, print_report
 from bot.cli.pair_quality import unusable_option
 from bot.cli.verbs import registered
 from bot.commands import admin
@@ -32,10 +32,11 @@ from data.store.errors import Invalid, Unavailable, UnderstudyError
 
 if TYPE_CHECKING:
     from data.pair_files.importer import ImportReport
-    from data.quality.findings import Policy
+    from data.quality.findings import Policy, QualityReport
     from data.quality.unusable import UnusableDrafts
     from data.search.search import Reference
 
+CHECKED_AT_IMPORT = 2_000  # pairs in a domain; they take about 2 seconds of a core
 ENCODED_AT_IMPORT = 2_000  # pairs in a domain; they take about 20 seconds of a core
 
 
@@ -140,7 +141,8 @@ def import_(
     hint = f"To train on them: `understudy tune {subject.name}`." if report.added > apart else ""
     if report.added and not pending and not as_json:
         _make_searchable(app, subject)
-    return _print_import(subject, file, report, as_json, hint)
+    faults = None if as_json else _check_small(app, subject, report)
+    return _print_import(subject, file, report, as_json, hint, faults)
 
 
 @pairs.command("imports")
@@ -491,6 +493,19 @@ def _saved(report: "ImportReport", file: Path) -> str:
     )
 
 
+def _check_small(
+    app: App, subject: domains.Domain, report: "ImportReport"
+) -> "QualityReport | None":
+    """What the checks find in the pairs that an import brought into a small domain."""
+    from data.pairs import pairs as pair_store
+    from data.quality import checker
+
+    db = app.store.db
+    if not report.added or sum(pair_store.counts(db, subject).values()) > CHECKED_AT_IMPORT:
+        return None
+    return checker.check_domain(db, subject, import_id=report.batch)
+
+
 def _make_searchable(app: App, subject: domains.Domain) -> None:
     """Encode the pairs of a small domain, so that the first question finds them by meaning; those
     of a large one are encoded while the bot runs. Warn if the encoder cannot be used, or if it or
@@ -519,7 +534,12 @@ def _seen(names: tuple[str, ...], questions: int = 1) -> str:
 
 
 def _print_import(
-    subject: domains.Domain, file: Path, report: "ImportReport", as_json: bool, hint: str
+    subject: domains.Domain,
+    file: Path,
+    report: "ImportReport",
+    as_json: bool,
+    hint: str,
+    found: "QualityReport | None" = None,
 ) -> None:
     """Print the result of an import; exits with code 1 if rows were skipped."""
     if as_json:
@@ -528,6 +548,8 @@ def _print_import(
         if not (report.rows or report.rated_answers):
             raise Invalid(f"{file} has no rows.")
         print_report(subject.name, file, report)
+        if found is not None and report.batch is not None:
+            print_findings(subject.name, report.batch, found)
         if report.added and hint:
             terminal.echo(hint)
     if report.bad_total:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.cli import pairs as pairs_commands
 from data import domains
 from data.pairs import pairs
 from data.pairs.pairs import Draft
@@ -87,3 +88,19 @@ def test_a_review_shows_masked_words_on_request(run: Run, store: Store) -> None:
     assert "ann@example.com" not in said
     assert "ann@example.com" in run("pairs", "review", "desk", input="s\na\n").output
     assert pairs.get(store.db, 5).response == "Write to ann@example.com about it."
+
+
+def test_an_import_counts_the_faults_of_what_it_added(
+    run: Run, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = home / "more.csv"
+    table.write_text("question,answer\nWho else helps?,Ask bo@example.com.\nWhen?,TODO\n")
+    said = run("pairs", "import", "desk", str(table)).output
+    assert "Found in the added pairs: placeholders (1), e-mail addresses (1)." in said
+    batch = said.partition("--import ")[2].split()[0]
+    listed = run("pairs", "list", "desk", "--import", batch, "--finding", "emails").output
+    assert "Who else helps?" in listed
+    assert "When?" not in listed
+    run("pairs", "undo", batch)
+    monkeypatch.setattr(pairs_commands, "CHECKED_AT_IMPORT", 3)
+    assert "Found in" not in run("pairs", "import", "desk", str(table)).output
