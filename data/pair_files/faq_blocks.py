@@ -129,7 +129,7 @@ def faq_rows(blocks: Sequence[Block], reading: Reading) -> Iterator[NumberedRow]
                     question.line, BadRow(question.line, f"no answer to “{question.text[:80]}”")
                 )
                 continue
-            row = {"prompt": question.text, "response": answer}
+            row = {**reading.row_marks, "prompt": question.text, "response": answer}
             if pair.pending:
                 row["status"] = "pending"
             yield from read_row(row, question.line, reading.columns)

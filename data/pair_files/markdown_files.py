@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from data.pair_files import notion
 from data.pair_files.faq_blocks import LARGEST, Block, Kind, Marks, asks, faq_rows
 from data.pair_files.html_text import html_text
 from data.pair_files.reading import Lines, PairFormat, Reading
@@ -63,6 +64,8 @@ def has_topics(start: bytes) -> bool:
 def read_markdown(lines: Lines, reading: Reading) -> Iterator[NumberedRow]:
     """Raises Invalid if the document is too large or has no questions."""
     text = whole_text(lines, reading)
+    if reading.row_columns:
+        text, reading.row_marks = notion.page_of_a_row(text, reading.row_columns)
     if text.strip():
         yield from faq_rows(list(markdown_blocks(text)), reading)
 

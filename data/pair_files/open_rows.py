@@ -100,6 +100,7 @@ class OpenRows:
         names: list[str] = []
         twice: list[str] = []
         pages: list[str] = []  # folders of Notion's pages that a database holds as well
+        rows: dict[str, tuple[str, ...]] = {}  # the other such folders, with the columns
         with archives.open_zip(file, reading.path, self._may_unpack) as archive:
             self._may_unpack -= archives.unpacked_size(archive)
             found = archives.member_names(archive)
@@ -123,9 +124,16 @@ class OpenRows:
                     reading.batch,
                     "/".join(filter(None, (reading.member, name))),
                 )
+                inner.row_columns = next(
+                    (columns for folder, columns in rows.items() if name.startswith(folder)), ()
+                )
                 count = 0
                 try:
                     with archives.member(archive, name, reading.path) as unpacked:
+                        if notion.is_database(name):
+                            columns = notion.columns_of(unpacked.readline(BEGINNING))
+                            rows |= dict.fromkeys(notion.folders(name), columns)
+                            unpacked.seek(0)
                         for row in self._of(unpacked, inner, format, depth + 1):
                             count += 1
                             yield row._replace(member="/".join(filter(None, (name, row.member))))

@@ -24,6 +24,8 @@ class Reading:
     notes: list[str] = field(default_factory=list)  # sentences for the report
     batch: BatchFiles = field(default_factory=BatchFiles)
     member: str = ""  # the file inside an archive
+    row_columns: tuple[str, ...] = ()  # of the database of Notion whose row this page is
+    row_marks: dict[str, str] = field(default_factory=dict)  # what the page says of them
     channels: tuple[str, ...] = ()  # of Slack's export that are to be read; (): the public ones
 
 
