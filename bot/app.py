@@ -90,7 +90,7 @@ def create_app(settings: Settings, store: Store, engine: EngineClient | None = N
     service = Service(settings, store, Chat(store, client, settings, metrics.closed))
 
     slack = _slack(service)
-    import_jobs = ImportJobs(store, settings.home)
+    import_jobs = ImportJobs(store, settings)
     quality_queue = quality.queue()
     quality_checks = QualityChecks(settings, store, quality_queue)
 

@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, str] = {
     "data.pair_files.rating_words": "",
     "data.pair_files.sources": "data.pair_files.column_names data.pair_files.html_text "
     "data.pair_files.rating_words",
-    "data.pair_files": "data.domains data.pairs data.processes data.quality data.store "
+    "data.pair_files": "data.config data.domains data.pairs data.processes data.quality data.store "
     "data.visible_text data.whole_folders",
     "data.search": "data.config data.domains data.engine_http data.pairs data.store data.wheels "
     "data.whole_folders",

@@ -12,15 +12,18 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import orjson
 
 from data import domains
+from data.config.settings import Settings
 from data.pair_files import importer
 from data.pair_files.importer import ImportReport
 from data.pair_files.staged_files import ImportOptions, StagedFile, StagedFiles, State, interrupted
 from data.processes import die_with_parent
+from data.quality import token_counts
+from data.quality.check_process import READ
+from data.quality.unusable import UnusableDrafts
 from data.store import audit
 from data.store.db import Store
 from data.store.errors import Conflict, Unavailable, UnderstudyError
@@ -34,10 +37,10 @@ OF_THE_COMMAND_LINE = re.compile(r" (?:Did you mean )?`--map[^`]*`[^.?]*[.?]|; -
 class ImportJobs:
     """The previews and imports of one service. Use it from one event loop."""
 
-    def __init__(self, store: Store, home: Path) -> None:
-        self.files = StagedFiles(home)
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self.files = StagedFiles(settings.home)
         self._store = store
-        self._home = home
+        self._settings = settings
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.files.running = self._tasks.__contains__
         self._turn = asyncio.Semaphore(1)  # each takes a core
@@ -104,7 +107,7 @@ class ImportJobs:
         """What the process said before it failed; '' if it did not."""
         given = {
             "store": str(self._store.path),
-            "home": str(self._home),
+            "settings": self._settings.model_dump(mode="json", include=READ),
             "id": begun.id,
             "domain": begun.domain_id,
         }
@@ -122,9 +125,11 @@ class ImportJobs:
         return errors.decode("utf-8", "replace")[-2000:] or "?" if process.returncode else ""
 
 
-def work(store: Store, staged_files: StagedFiles, staged: StagedFile) -> None:
-    """Preview or import a file, as its state says."""
+def work(store: Store, settings: Settings, staged_files: StagedFiles, staged: StagedFile) -> None:
+    """Preview or import a file, as its state says. Pairs that no run can learn are put in
+    quarantine."""
     domain = domains.by_id(store.db, staged.domain_id)
+    unusable = UnusableDrafts(domain, token_counts.of_base(settings, domain), "quarantine")
     path, options = staged_files.path(staged), staged.options
     note = _noting(staged_files, staged)
     saved = ImportReport(0, 0, (), 0, complete=False)
@@ -146,6 +151,7 @@ def work(store: Store, staged_files: StagedFiles, staged: StagedFile) -> None:
                 golden=golden,
                 columns=options.columns,
                 progress=note,
+                unusable=unusable,
             )
             staged_files.save(replace(staged, state="waiting", report=asdict(report)))
             return
@@ -160,6 +166,7 @@ def work(store: Store, staged_files: StagedFiles, staged: StagedFile) -> None:
             columns=options.columns,
             name=options.name,
             progress=show,
+            unusable=unusable,
         )
     except UnderstudyError as error:
         said = OF_THE_COMMAND_LINE.sub("", str(error).replace(str(path), path.name))
@@ -204,10 +211,11 @@ def main() -> None:
         return
     os.nice(10)
     given = orjson.loads(sys.stdin.buffer.read())
-    staged_files = StagedFiles(Path(given["home"]))
+    settings = Settings.model_validate(given["settings"])
+    staged_files = StagedFiles(settings.home)
     with Store(given["store"]) as store:
         domain = domains.by_id(store.db, given["domain"])
-        work(store, staged_files, staged_files.get(domain, given["id"]))
+        work(store, settings, staged_files, staged_files.get(domain, given["id"]))
 
 
 if __name__ == "__main__":

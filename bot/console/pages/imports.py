@@ -26,6 +26,7 @@ from data.pair_files.import_process import ImportJobs
 from data.pair_files.staged_files import ImportOptions, StagedFile
 from data.pairs import imports
 from data.pairs.imports import ImportCounts
+from data.quality.unusable import REASONS
 from data.store.errors import Invalid
 
 router = ConsoleRouter()
@@ -96,6 +97,7 @@ async def show_file(request: Request, domain: str, file_id: FileId, signed_in: A
         parts=PARTS,
         ignore=IGNORE,
         max_name=MAX_NAME,
+        reasons=REASONS,
     )
 
 

@@ -155,7 +155,8 @@ def uploaded(bot: Bot) -> list[str]:
     files, found = StagedFiles(bot.settings.home), []
     for name, content in (("seats.csv", FILE), ("damaged.xlsx", b"PK\x03\x04 damaged")):
         staged = files.add(bot.domain, name, io.BytesIO(content), "user:ann")
-        import_process.work(bot.store, files, replace(staged, state="reading"))
+        read = replace(staged, state="reading")
+        import_process.work(bot.store, bot.settings, files, read)
         found.append(f"/console/domains/helpdesk/pairs/imports/files/{staged.id}")
     return found
 

@@ -161,7 +161,7 @@ def test_files_that_nobody_imports_are_deleted_without_another_upload(bot: Bot) 
     os.utime(files.folder / staged.id, (1, 1))  # long ago
 
     async def clean_up() -> None:
-        jobs = asyncio.create_task(ImportJobs(bot.store, bot.settings.home).delete_old_forever())
+        jobs = asyncio.create_task(ImportJobs(bot.store, bot.settings).delete_old_forever())
         await asyncio.to_thread(
             lambda: wait_until(lambda: not files.of(bot.domain), "deletion", 20)
         )
@@ -178,3 +178,15 @@ def test_an_import_is_approved_or_for_a_reviewer(bot: Bot) -> None:
         sent = admin.post(f"{page.url.path}/import", data={"status": status})
         assert sent.status_code == 400
     assert counts(bot)["rejected"] == 0
+
+
+def test_pairs_that_no_run_can_learn_are_put_in_quarantine(bot: Bot) -> None:
+    admin = client(bot)
+    long = "At nine. " * 1_000
+    said = "1 pair put in quarantine, because no run can learn it: too long for the base model"
+
+    page = look(admin, f"question,answer\nWhen?,At nine.\nHow long?,{long}\n")
+    assert said in page.text
+    page = settled(admin, admin.post(f"{page.url.path}/import"))
+    assert said in page.text
+    assert (counts(bot)["approved"], counts(bot)["quarantined"]) == (1, 1)
