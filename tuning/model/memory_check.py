@@ -52,11 +52,12 @@ def plan_of(recipe: Recipe, shape: ModelShape) -> TuningPlan:
         modules = recipe.target_modules
     elif recipe.target_modules == "mlp" and shape.adapted(MLP):
         modules = MLP
+    compared = 2 if recipe.method in ("dpo", "sft+dpo") else 1  # answers in one pass, at least
     return TuningPlan(
         rank=recipe.rank,
         modules=modules,
         micro_tokens=recipe.micro_tokens,
-        max_length=recipe.max_length,
+        max_length=compared * recipe.max_length,
         nf4=recipe.quantization == "nf4",
         dropout=recipe.dropout > 0,
         recompute=recipe.gradient_checkpointing,

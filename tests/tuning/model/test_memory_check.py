@@ -78,6 +78,13 @@ def test_forward_passes_get_smaller_unless_their_size_is_set(tmp_path, monkeypat
     )
 
 
+@pytest.mark.parametrize(("method", "rows"), [("kto", 1), ("dpo", 2), ("sft+dpo", 2)])
+def test_both_answers_of_a_pair_fit_into_a_pass(recipe, method, rows):
+    """DPO compares them, so smaller passes than both would be a promise that it cannot keep."""
+    asked = recipe.model_copy(update={"method": method, "micro_tokens": 64, "max_length": 512})
+    assert memory_check.plan_of(asked, LLAMA).tokens == rows * 512
+
+
 def test_a_size_that_was_asked_for_is_refused_with_one_that_fits(tmp_path, monkeypatch, recipe):
     settings = sharing(tmp_path, "sleep")
     asked = recipe.model_copy(update={"micro_tokens": 65_536})
