@@ -8,13 +8,12 @@ left out.
 
 import re
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from typing import Any
 
 import orjson
 
 from data.pair_files.faq_blocks import Block, faq_rows
-from data.pair_files.html_text import html_text
+from data.pair_files.html_text import LinearParser, html_text
 from data.pair_files.markdown_files import NUMBER, whole_text
 from data.pair_files.reading import Lines, PairFormat, Reading
 from data.pair_files.verdicts import NumberedRow
@@ -42,8 +41,7 @@ def read_html(lines: Lines, reading: Reading) -> Iterator[NumberedRow]:
     if not source.strip():
         return
     page = _Page()
-    page.feed(source)
-    page.close()
+    page.parse(source)
     page.flush()
     structured = [block for data in page.structured for block in _questions(*data)]
     if structured:
@@ -54,7 +52,7 @@ def read_html(lines: Lines, reading: Reading) -> Iterator[NumberedRow]:
     yield from faq_rows(structured or page.blocks, reading)
 
 
-class _Page(HTMLParser):
+class _Page(LinearParser):
     """Collects the blocks of a page. What lies between them is kept as HTML until it ends."""
 
     def __init__(self) -> None:

@@ -12,19 +12,40 @@ BLOCKS = frozenset({
     "ol", "dl", "table", "blockquote", "pre", "figure", "hr", "body", "html", "details", "address",
 })  # fmt: skip
 LINES = frozenset({"tr", "li", "dt", "dd", "summary", "caption"})
+PIECE = 16 * 1024  # characters
+DEEPEST = 20  # levels by which items of lists in one another are indented
 SPACE = re.compile(r"[ \t\r\f\v\u00a0]*\n[ \t\r\f\v\u00a0]*|[ \t\r\f\v\u00a0]+")
 MARK = re.compile(r"(?:^|\n) *(?:-|\d+\.) $")  # of a list item, with nothing after it
+
+
+class LinearParser(HTMLParser):
+    """Parses a whole text in time that is proportional to its length.
+
+    `HTMLParser` looks at the rest of the text for every `<` whose tag does not end, and for every
+    comment: kilobytes of them take minutes. Here the text arrives in pieces, and a tag that goes on
+    is looked at again only when twice as much of it is there."""
+
+    def parse(self, source: str) -> None:
+        at = 0
+        while at < len(source):
+            piece = source[at : at + max(PIECE, len(self.rawdata))]
+            self.feed(piece)
+            at += len(piece)
+        if self.rawdata.startswith("<") and not self.cdata_elem:
+            left, self.rawdata = self.rawdata, ""
+            if not left.startswith("<!--"):
+                self.handle_data(left)
+        self.close()
 
 
 def html_text(source: str) -> str:
     """The text of a piece of HTML; '' if it shows nothing."""
     reader = _Reader()
-    reader.feed(source)
-    reader.close()
+    reader.parse(source)
     return reader.text()
 
 
-class _Reader(HTMLParser):
+class _Reader(LinearParser):
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self._parts: list[str] = []
@@ -98,7 +119,7 @@ class _Reader(HTMLParser):
             self._parts.append(data)
 
     def _item(self) -> None:
-        depth = max(len(self._lists) - 1, 0)
+        depth = min(max(len(self._lists) - 1, 0), DEEPEST)
         number = self._lists[-1] if self._lists else None
         if number is not None:
             self._lists[-1] = number + 1

@@ -2,7 +2,7 @@
 
 import pytest
 
-from data.pair_files.html_text import html_text
+from data.pair_files.html_text import PIECE, html_text
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,27 @@ from data.pair_files.html_text import html_text
 )  # fmt: skip
 def test_the_text_of_a_page(source: str, text: str) -> None:
     assert html_text(source) == text
+
+
+@pytest.mark.parametrize("mark", ["<a ", "<!--", '<a b="', "</", "<"])
+def test_marks_that_do_not_end_take_no_time(mark: str) -> None:
+    """`HTMLParser` looks at the rest of the text for each of them: these take it an hour."""
+    assert html_text("<p>Open.</p>" + mark * 50_000).startswith("Open.")
+
+
+def test_lists_in_one_another_are_indented_within_bounds() -> None:
+    """The text of a list grew with the square of its depth."""
+    assert len(html_text("<ul><li>x" * 3_000)) < 200_000
+
+
+@pytest.mark.parametrize("before", range(PIECE - 12, PIECE + 1))
+def test_what_lies_across_two_pieces_is_whole(before: int) -> None:
+    page = f"<p>{'x' * before}&auml;<b>y</b><!-- {'z' * PIECE} --></p>"
+    assert html_text(page) == f"{'x' * before}äy"
+
+
+def test_a_long_address_and_a_long_comment_are_left_out() -> None:
+    image = f'<img src="data:image/png;base64,{"A" * 3 * PIECE}">'
+    assert html_text(f"<p>Open.{image}<!-- {'b' * 3 * PIECE} --> Yes.</p>") == "Open. Yes."
+    assert html_text(f"Open.<!-- {'b' * 3 * PIECE}") == "Open."
+    assert html_text("Less than <b") == "Less than <b"
