@@ -4,8 +4,8 @@ Only thresholds that were measured before are measured again: a domain that answ
 threshold on goes on doing so. Nor is that of an adapter that reads references: its own answers
 count there, and only an evaluation knows them.
 
-A domain waits until its pairs have been unchanged between two looks, and at least `wait_s` between
-two measurements, each of which searches every golden question twice.
+A domain waits until its pairs have been unchanged between two looks and all are encoded, and at
+least `wait_s` between two measurements, each of which searches every golden question twice.
 """
 
 import logging
@@ -17,7 +17,7 @@ from sqlite_utils import Database
 from data import domains
 from data.domains import Domain
 from data.pairs import golden
-from data.search import confidence, domain_calibration
+from data.search import confidence, domain_calibration, vectors
 from data.search.domain_calibration import DomainCalibration
 from data.search.search import PairSearch
 from data.store.db import Store
@@ -76,6 +76,9 @@ class Recalibration:
         if now == tried or now != before:
             return False
         if tried is not None and time.monotonic() < at + self._wait_s:
+            return False
+        if vectors.without_vectors(self._store.db, domain, encoder, 0, 1):
+            self._search.find(domain, domain.name, limit=1)  # the search's own thread makes them
             return False
         report = domain_calibration.measure(self._store.db, domain, self._search)
         self._tried[domain.id] = now, time.monotonic()

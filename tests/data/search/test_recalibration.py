@@ -10,12 +10,13 @@ from data.config.settings import SearchSettings
 from data.domains import Domain
 from data.pairs import golden, pair_edits
 from data.pairs.pairs import Draft
-from data.search import confidence, domain_calibration, layout
+from data.search import confidence, domain_calibration, layout, vectors
 from data.search.domain_calibration import DomainCalibration
 from data.search.encoder import SHIPPED
 from data.search.recalibration import Recalibration
 from data.search.search import PairSearch
 from data.store.db import Store
+from tests.conftest import wait_until
 from tests.data import given
 from tests.data.search.test_domain_calibration import GOLDEN, PAIRS
 
@@ -35,9 +36,10 @@ def measured(store: Store, domain: Domain) -> DomainCalibration:
     return found
 
 
-def change(store: Store, domain: Domain, name: str) -> None:
+def change(store: Store, domain: Domain, search: PairSearch, name: str) -> None:
     with store.write() as db:
         given.approved(db, domain, Draft(f"What does a {name} cost?", f"A {name} is 7 euros."))
+    search.complete(domain)
 
 
 def test_it_is_measured_when_its_pairs_have_changed_and_then_rested(
@@ -49,9 +51,9 @@ def test_it_is_measured_when_its_pairs_have_changed_and_then_rested(
     assert first is not None
     assert [looking.look(), looking.look()] == [[], []]
 
-    change(store, domain, "bridge")
+    change(store, domain, search, "bridge")
     assert looking.look() == []  # it may still be changing
-    change(store, domain, "tunnel")
+    change(store, domain, search, "tunnel")
     assert looking.look() == []
     assert looking.look() == [domain.name]
 
@@ -61,6 +63,27 @@ def test_it_is_measured_when_its_pairs_have_changed_and_then_rested(
     assert anew.revision is not None
     assert anew.revision > first.revision
     assert [looking.look(), looking.look()] == [[], []]
+
+
+def test_it_waits_for_the_vectors_and_does_not_make_them_itself(
+    store: Store, domain: Domain, search: PairSearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of a large import take minutes, in which the bot could not stop."""
+    domain_calibration.refit(store, domain, search)
+    measure, encoder = domain_calibration.measure, search.encoder()
+    assert encoder is not None
+
+    def complete(*given: Any) -> Any:
+        assert vectors.without_vectors(store.db, domain, encoder, 0, 1) == []
+        return measure(*given)
+
+    monkeypatch.setattr(domain_calibration, "measure", complete)
+    looking = Recalibration(store, search, wait_s=0)
+    with store.write() as db:
+        given.approved(db, domain, Draft("What does a bridge cost?", "A bridge is 7 euros."))
+    found: list[str] = []
+    wait_until(lambda: found.extend(looking.look()) or bool(found), "the measurement", 20)
+    assert found == [domain.name]
 
 
 def test_a_new_golden_question_counts_as_well(
@@ -100,7 +123,7 @@ def test_going_back_to_the_shipped_threshold_meanwhile_is_kept(
     store: Store, domain: Domain, search: PairSearch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     domain_calibration.refit(store, domain, search)
-    change(store, domain, "bridge")
+    change(store, domain, search, "bridge")
     measure = domain_calibration.measure
 
     def reset_meanwhile(*given: Any) -> Any:
@@ -129,7 +152,7 @@ def test_an_adapter_that_reads_references_brings_its_threshold_when_it_goes_live
             recipe={"references": 4, layout.RECIPE_FIELD: layout.VERSION},
             scores={"calibration": own.plain()},
         )  # fmt: skip
-    change(store, domain, "bridge")
+    change(store, domain, search, "bridge")
     looking = Recalibration(store, search, wait_s=0)
     assert [looking.look(), looking.look()] == [[], [domain.name]]
     assert measured(store, domain).answer_from != own.answer_from
@@ -146,6 +169,7 @@ def test_a_threshold_of_another_encoder_is_measured_anew(
 ) -> None:
     with store.write() as db:
         domain_calibration.save(db, domain, DomainCalibration("older", 0.7, 0.6, 0.8, 12))
+    search.complete(domain)
     looking = Recalibration(store, search, wait_s=0)
 
     assert [looking.look(), looking.look()] == [[], [domain.name]]
@@ -161,7 +185,7 @@ def test_it_waits_between_two_measurements(
     looking = Recalibration(store, search, wait_s=3600)
     found = []
     for name in ("bridge", "tunnel"):
-        change(store, domain, name)
+        change(store, domain, search, name)
         found.append([looking.look(), looking.look()])
     assert found == [[[], [domain.name]], [[], []]]
 
@@ -199,7 +223,7 @@ def test_an_adapter_that_reads_references_keeps_its_threshold(
             scores={"calibration": found.calibration.plain()},
         )  # fmt: skip
         registry.promote(db, adapter, "ann")
-    change(store, domain, "bridge")
+    change(store, domain, search, "bridge")
     looking = Recalibration(store, search, wait_s=0)
 
     assert [looking.look(), looking.look()] == [[], [domain.name] if anew else []]
