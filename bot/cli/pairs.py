@@ -441,6 +441,7 @@ def _import(
     from rich.progress import Progress
 
     from data.pair_files import importer
+    from data.pairs.imports import ImportUndone
 
     saved = importer.ImportReport(0, 0, (), 0, complete=False)
     with Progress(transient=True, disable=quiet) as bar, interruption.noticed() as stop:
@@ -469,6 +470,8 @@ def _import(
                 raise
             with contextlib.suppress(Unavailable):  # perhaps the disk is full
                 _record(app, subject, action, saved)
+            if isinstance(error, ImportUndone):
+                raise
             raise type(error)(f"{error} {_saved(saved, file)}") from error
     _record(app, subject, action, report)
     if not report.complete:

@@ -6,6 +6,7 @@ Slack call.
 
 - `access`: who is signed in to the console, and whether a form comes from its own pages
 - `background_backup`: a backup that is written while people go on
+- `entered_words`: the words of a pair as a form sends them
 - `files`: the pages' static files, read once and served from memory, and the shared ones
 - `navigation`: the entries of the console's navigation
 - `pair_filter`: the filter of a list of pairs, in addresses and forms

@@ -20,6 +20,7 @@ from data.config.settings import Settings
 from data.pair_files import importer
 from data.pair_files.importer import ImportReport
 from data.pair_files.staged_files import ImportOptions, StagedFile, StagedFiles, State, interrupted
+from data.pairs.imports import ImportUndone
 from data.processes import die_with_parent
 from data.quality import token_counts
 from data.quality.check_process import READ
@@ -173,7 +174,7 @@ def work(store: Store, settings: Settings, staged_files: StagedFiles, staged: St
         if staged.state == "reading":
             staged_files.save(replace(staged, state="waiting", report=None, error=said))
             return
-        if saved.added:
+        if saved.added and not isinstance(error, ImportUndone):
             said += f" {saved.added:,} pairs were added before and stay."
         _record(store, staged, domain.name, saved)
         staged_files.save(replace(staged, state="failed", report=asdict(saved), error=said))

@@ -161,8 +161,8 @@ def import_file(
     committed. `stop` is asked between transactions. A row whose question would be both trained on
     and evaluated is skipped like an unreadable one.
 
-    Raises what `files.read` raises, and StoreFull or StoreBusy. Committed rows stay; running the
-    import again adds the rest."""
+    Raises what `files.read` raises, StoreFull or StoreBusy, and ImportUndone if somebody takes the
+    import back meanwhile. Otherwise, committed rows stay; running it again adds the rest."""
     tally = _Tally()
     reading = Reading(path, ColumnMap(columns), channels=tuple(channels))
     with open_rows(reading, format) as numbered:
@@ -173,6 +173,7 @@ def import_file(
             with store.write() as db:
                 if tally.batch is None:
                     tally.batch = imports.begin(db, domain, name, path.name, author)
+                imports.refuse_undone(db, tally.batch)
                 one = _Chunk(
                     db, domain, guard, tally, tally.batch, path.name, author, status, unusable
                 )

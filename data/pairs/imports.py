@@ -17,6 +17,10 @@ from data.store.errors import Conflict, NotFound
 AT_ONCE = 500  # pairs that one transaction of `undo` removes
 
 
+class ImportUndone(Conflict):
+    """Somebody takes the import back while it runs."""
+
+
 @dataclass(frozen=True)
 class Import:
     id: int
@@ -60,6 +64,14 @@ def get(db: Database, import_id: int) -> Import:
     if found is None:
         raise NotFound(f"There is no import {import_id}.")
     return Import(**found)
+
+
+def refuse_undone(db: Database, import_id: int) -> None:
+    """Raises ImportUndone for an import that is being taken back, so that it adds nothing more."""
+    found = get(db, import_id)
+    if found.undone_at is not None:
+        by = f" by {found.undone_by}" if found.undone_by else ""
+        raise ImportUndone(f"Import {import_id} was undone{by} while it ran. Nothing of it stays.")
 
 
 def list_imports(db: Database, domain: Domain) -> list[ImportCounts]:

@@ -9,17 +9,17 @@ from starlette.responses import Response
 
 from bot.console import access, rendering
 from bot.console.access import SignedIn
+from bot.console.entered_words import Words
 from bot.console.rendering import HOME, ConsoleRouter
 from bot.service import Service
 from data import domains
-from data.pairs import contamination, golden, pair_edits, pairs
+from data.pairs import contamination, golden, pair_edits
 from data.pairs.pairs import Pair
 
 router = ConsoleRouter()
 Reviewer = Annotated[SignedIn, Depends(access.reviewer)]
 Admin = Annotated[SignedIn, Depends(access.admin)]
 Id = Annotated[int, Path(ge=1, lt=2**63)]
-Words = Annotated[str, Form(max_length=pairs.MAX_CHARS)]
 PATH = f"{HOME}/domains/{{domain}}/pairs/golden"
 SHOWN = 200  # questions; the list of pairs shows all
 

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from bot.console import access, pair_filter, pair_history, rendering
 from bot.console.access import SignedIn
+from bot.console.entered_words import Words
 from bot.console.pair_history import PairEvent
 from bot.console.rendering import HOME, ConsoleRouter
 from bot.console.shown import count
@@ -30,7 +31,6 @@ from data.store.errors import Conflict, Invalid, NotFound, UnderstudyError
 router = ConsoleRouter()
 Reviewer = Annotated[SignedIn, Depends(access.reviewer)]
 Id = Annotated[int, Path(ge=1, lt=2**63)]
-Words = Annotated[str, Form(max_length=pairs.MAX_CHARS)]
 Action = Literal["approve", "reject", "restore"]
 PATH = f"{HOME}/domains/{{domain}}/pairs"
 STATUS_OF: dict[Action, Status] = {

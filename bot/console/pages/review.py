@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from bot.console import access, rendering
 from bot.console.access import SignedIn
+from bot.console.entered_words import Words
 from bot.console.rendering import HOME, ConsoleRouter
 from bot.service import Service
 from data import domains
@@ -28,7 +29,6 @@ router = ConsoleRouter()
 Reviewer = Annotated[SignedIn, Depends(access.reviewer)]
 Id = Annotated[int, Path(ge=1, lt=2**63)]
 Number = Annotated[int, Query(ge=0, lt=2**63)]
-Words = Annotated[str, Form(max_length=pairs.MAX_CHARS)]
 Decision = Literal["approve", "newer", "reject", "skip"]
 PATH = f"{HOME}/domains/{{domain}}/review"
 NEAREST = 3

@@ -3,22 +3,21 @@
 import asyncio
 from typing import Annotated
 
-from fastapi import Depends, Form, Path, Request
+from fastapi import Depends, Path, Request
 from starlette.responses import Response
 
 from bot.answering import unanswered_groups
 from bot.console import access, rendering
 from bot.console.access import SignedIn
+from bot.console.entered_words import Words
 from bot.console.rendering import HOME, ConsoleRouter
 from bot.service import Service
 from data import domains
-from data.pairs.pairs import MAX_CHARS
 from data.store.clock import DAY_US, now_us
 
 router = ConsoleRouter()
 Reviewer = Annotated[SignedIn, Depends(access.reviewer)]
 Id = Annotated[str, Path(max_length=100)]
-Words = Annotated[str, Form(max_length=MAX_CHARS)]
 PATH = f"{HOME}/domains/{{domain}}/unanswered"
 MOST_SHOWN = 50  # groups
 

@@ -195,3 +195,15 @@ def test_a_search_for_a_control_character_does_not_find_every_pair(bot: Bot) -> 
 
     assert listed(reviewer.get(PAIRS, params={"q": "\x1b"}).text) == [with_it]
     assert listed(reviewer.get(PAIRS, params={"q": "\0"}).text) == []
+
+
+def test_line_ends_of_a_form_do_not_count_twice(bot: Bot) -> None:
+    """Browsers send each as two characters."""
+    (long,) = add(bot, Draft("How?", "A line.\n" * 3_999), status="approved")
+    reviewer = client(bot, "reviewer", "ann")
+    sent = fields(reviewer.get(f"{PAIRS}/{long}").text) | {"status": "rejected"}
+    sent["response"] = pair(bot, long).response.replace("\n", "\r\n")
+    assert len(sent["response"]) > pairs.MAX_CHARS
+
+    assert "Saved: the pair is rejected." in reviewer.post(f"{PAIRS}/{long}", data=sent).text
+    assert pair(bot, long).status == "rejected"
