@@ -22,8 +22,8 @@ def check(person: str) -> str:
     found = normalised(person)
     if not PERSON.fullmatch(found):
         raise Invalid(
-            f"{person[:60]!r} is not the id of a person. An id is slack:TEAM/USER, http:KEY/USER "
-            "or web:SESSION."
+            f"{person[:60]!r} is not the id of a person. An id is slack:TEAM/USER, user:NAME, "
+            "http:KEY/USER or web:SESSION."
         )
     return found
 

@@ -38,4 +38,6 @@ def test_a_persons_data_is_shown_exported_and_forgotten(bot: Bot) -> None:
     assert "Deleted: 2 messages, 1 rating and 0 pairs." in gone.text
     assert value(bot.store.db, "SELECT count(*) FROM messages") == 0
     assert value(bot.store.db, "SELECT count(*) FROM audit WHERE subject = ?", [EVE]) == 0
-    assert browser.get(PATH, params={"person": "nobody"}).status_code == 400
+    unknown = browser.get(PATH, params={"person": "nobody"})
+    assert unknown.status_code == 400
+    assert "An id is slack:TEAM/USER, user:NAME, http:KEY/USER" in unknown.text
