@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def people() -> None:
     """Show and export a person's data, and manage their consent to learning.
 
-    A person's name depends on where they ask: slack:TEAM/USER, http:KEY/USER (KEY is the id in
-    `understudy keys list`) or web:SESSION.
+    A person's name depends on where they ask: slack:TEAM/USER, user:NAME (signed in to the
+    console), http:KEY/USER (KEY is the id in `understudy keys list`) or web:SESSION.
     """
 
 
