@@ -20,6 +20,7 @@ from data.adapters.registry import Adapter
 from data.runs import report as runs_report
 from data.runs import runs as store
 from data.runs import search_report, trials
+from data.runs.methods import DEFAULT, WHY
 from data.store.clock import iso, now_us
 from data.store.errors import Conflict, NotFound
 
@@ -91,6 +92,7 @@ def show(app: App, number: int, as_json: bool) -> None:
         "progress": figures(run) or None,
         "requested by": run.requested_by,
         "reason": run.why or None,
+        "method": run.recipe.get(WHY) or (run.method if run.method != DEFAULT else None),
         "queued": iso(run.queued_at),
         "duration": f"{duration / 1e6:.0f} s",
         "dataset": run.dataset_id,

@@ -21,7 +21,7 @@ from data import domains
 from data.adapters import registry
 from data.bases import folders
 from data.runs import runs
-from data.runs.methods import AUTO, KEY, METHODS, method_of, with_preferences
+from data.runs.methods import AUTO, KEY, METHODS, WHY, as_asked, method_of, with_preferences
 from data.store.errors import Invalid, NotFound
 
 
@@ -108,11 +108,13 @@ def tune(
     with app.store.write() as db:
         subject = domains.get(db, domain)
         left = runs.take_over(db, subject)
-        goes_on = left is not None and left.recipe == recipe and (not full or left.kind == "full")
+        goes_on = left and as_asked(left.recipe) == recipe and (not full or left.kind == "full")
         run = left if left and goes_on else admin.retrain(db, subject, app.actor, full, recipe)
     if not as_json and goes_on:
         terminal.echo(f"Run {run.id} lost its worker; it goes on from its last checkpoint.")
     elif not as_json:
+        if WHY in run.recipe:
+            terminal.echo(run.recipe[WHY])
         kind = "preference tuning" if run.learns == "preferences" else run.kind
         if run.learns == "pairs":
             older = retrain_plan.older_answers(app.store.db, subject, full=full)

@@ -83,6 +83,12 @@ def method_of(recipe: Mapping[str, Any], learns: Learns = "pairs") -> Method:
     return METHODS[cast("MethodName", name)]
 
 
+def as_asked(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What was requested: a run's recipe holds the method that was chosen for `auto`, and why."""
+    given = dict(recipe)
+    return given | {KEY: AUTO} if given.pop(WHY, None) else given
+
+
 def with_preferences(recipe: Mapping[str, Any] | None, preferences: bool) -> dict[str, Any]:
     """The recipe of a request with the flag `preferences`, which stands for `method = "kto"`.
     Raises Invalid when the recipe asks for another method."""

@@ -150,17 +150,18 @@ def test_the_first_ctrl_c_pauses_and_resume_goes_on_from_the_checkpoint(
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize("asked", [(), ("--method", "auto")], ids=["as usual", "auto"])
 def test_a_run_whose_process_was_killed_goes_on_with_the_next_tune(
-    start: Callable[..., Command], store: Store, home: Path
+    start: Callable[..., Command], store: Store, home: Path, asked: tuple[str, ...]
 ) -> None:
-    tune = start("tune", "art")
+    tune = start("tune", "art", *asked)
     wait_for(lambda: stepping(store))
     tune.process.kill()
     tune.process.wait()
     with store.write() as db:
         db.execute("UPDATE runs SET heartbeat_at = heartbeat_at - 61000000")
 
-    _, output = start("tune", "art").ended()
+    _, output = start("tune", "art", *asked).ended()
 
     assert "Run 1 lost its worker; it goes on from its last checkpoint." in output
     assert "went on from step" in output

@@ -268,3 +268,10 @@ def test_a_dry_run_says_what_is_wrong_with_the_pairs(run: Run, store: Store) -> 
     assert "`understudy pairs check art` names them." in said
     assert isinstance(found, dict)
     assert (found["domain"], found["quality"]["placeholders"]) == ("art", 1)
+
+
+@pytest.mark.usefixtures("taught")
+def test_a_request_and_its_run_say_which_method_was_chosen(run: Run) -> None:
+    said = "The method sft was chosen: there are 1 new approved pairs to train on"
+    assert said in run("tune", "art", "--method", "auto", "--no-wait").output
+    assert said in " ".join(run("runs", "show", "1").output.split())
