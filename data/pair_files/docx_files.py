@@ -20,6 +20,7 @@ from data.pair_files.verdicts import NumberedRow
 from data.pair_files.xml_events import XmlEvent, read_xml
 from data.store.errors import Invalid
 
+LEVELS = tuple("012345678")  # of headings and of items of lists (ECMA-376 part 1, 17.9.3)
 DOCUMENT = "word/document.xml"
 STYLES, LISTS, LINKS = "word/styles.xml", "word/numbering.xml", "word/_rels/document.xml.rels"
 SKIPPED = frozenset({"drawing", "pict", "object", "AlternateContent", "txbxContent", "delText"})
@@ -129,7 +130,7 @@ def _paragraphs(
 ) -> Iterator[Block | list[list[str]]]:
     """Paragraphs, and tables as rows of cells."""
     paragraph: _Paragraph | None = None
-    table: list[list[str]] | None = None
+    table: list[list[list[str]]] | None = None  # rows of cells of paragraphs
     depth = skipped = number = 0
     bold = False
     counters: dict[tuple[str, str], int] = {}
@@ -152,13 +153,13 @@ def _paragraphs(
                 table = []
             elif kind == "end" and depth == 0 and table is not None:
                 if table:
-                    yield table
+                    yield [["\n".join(cell).strip("\n") for cell in row] for row in table]
                 table = None
         elif table is not None and depth == 1 and kind == "start" and name in ("tr", "tc"):
             if name == "tr":
                 table.append([])
             elif table:
-                table[-1].append("")
+                table[-1].append([])
         elif name == "p":
             if kind == "start":
                 paragraph, number = _Paragraph(), number + 1
@@ -166,7 +167,7 @@ def _paragraphs(
                 block = _block(paragraph, number, about, counters)
                 paragraph = None
                 if table is not None and table and table[-1]:
-                    table[-1][-1] = f"{table[-1][-1]}\n{block.text}".strip("\n")
+                    table[-1][-1].append(block.text)
                 elif table is None:
                     yield block
         elif paragraph is not None:
@@ -193,7 +194,7 @@ def _note(paragraph: _Paragraph, event: XmlEvent, about: _About) -> None:
         return
     if name == "pStyle":
         paragraph.style = value
-    elif name == "outlineLvl" and value.isdecimal() and int(value) < 9:
+    elif name == "outlineLvl" and value in LEVELS:
         paragraph.outline = int(value) + 1
     elif name == "numId":
         paragraph.numbering = (value, (paragraph.numbering or ("", "0"))[1])
@@ -218,7 +219,7 @@ def _block(
         return Block("heading", NUMBER.sub("", text), number, BOLD_LEVEL)
     place = paragraph.numbering or about.lists.get(paragraph.style)
     if text and place and place[0] not in ("", "0"):
-        indent = "  " * (int(place[1]) if place[1].isdecimal() else 0)
+        indent = "  " * (int(place[1]) if place[1] in LEVELS else 0)
         if place in about.numbered:
             counters[place] = counters.get(place, 0) + 1
             text = f"{indent}{counters[place]}. {text}"
@@ -243,7 +244,7 @@ def _about(archive: zipfile.ZipFile, names: Mapping[str, int], reading: Reading)
             levels[style] = HEADINGS[value.casefold()]
         elif event.name == "basedOn" and value in levels:
             levels.setdefault(style, levels[value])
-        elif event.name == "outlineLvl" and value.isdecimal() and int(value) < 9:
+        elif event.name == "outlineLvl" and value in LEVELS:
             levels.setdefault(style, int(value) + 1)
         elif event.name in ("numId", "ilvl"):
             number, level = lists.get(style, ("", "0"))

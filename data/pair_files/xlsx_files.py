@@ -26,6 +26,7 @@ WORKBOOK = "xl/workbook.xml"
 TEXTS = "xl/sharedStrings.xml"
 MOST_UNPACKED = 512 * 1024**2  # bytes of a workbook's parts, which are read into memory
 MOST_CELLS = 5_000_000  # of a sheet's rectangle, empty ones included
+NUMBER = re.compile(r"[0-9]{1,7}")
 REFERENCE = re.compile(r"([A-Z]{1,3})([0-9]{1,7})")
 BUILT_IN = {  # numFmtId -> format code, ECMA-376 part 1, 18.8.30
     1: "0", 2: "0.00", 3: "#,##0", 4: "#,##0.00", 9: "0%", 10: "0.00%",
@@ -252,7 +253,7 @@ def _styles(archive: zipfile.ZipFile, path: Any) -> list[str]:
             custom[event.attributes.get("numFmtId", "")] = event.attributes.get("formatCode", "")
         elif event.name == "xf" and inside:
             number = event.attributes.get("numFmtId", "0")
-            builtin = BUILT_IN.get(int(number), "") if number.isdecimal() else ""
+            builtin = BUILT_IN.get(int(number), "") if NUMBER.fullmatch(number) else ""
             found.append(custom.get(number, builtin))
     return found
 
@@ -266,7 +267,7 @@ def _seen(archive: zipfile.ZipFile, part: str, styles: Sequence[str], path: Any)
     for event in read_xml(chunks(archive, part, path), path, only_starts=True):
         given = event.attributes.get("r", "")
         if event.name == "row":
-            row = int(given) if given.isdecimal() else row + 1
+            row = int(given) if NUMBER.fullmatch(given) else row + 1
             column = 0
         elif event.name == "c":
             at = REFERENCE.fullmatch(given)
@@ -284,9 +285,9 @@ def _seen(archive: zipfile.ZipFile, part: str, styles: Sequence[str], path: Any)
 
 def _format(attributes: Mapping[str, str], styles: Sequence[str]) -> str:
     style = attributes.get("s", "")
-    if attributes.get("t", "n") != "n" or not style.isdecimal() or int(style) >= len(styles):
+    if attributes.get("t", "n") != "n" or not NUMBER.fullmatch(style):
         return ""
-    return styles[int(style)]
+    return styles[int(style)] if int(style) < len(styles) else ""
 
 
 def _column(letters: str) -> int:

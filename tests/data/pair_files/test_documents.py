@@ -4,6 +4,7 @@
 of https://developers.google.com/search/docs/appearance/structured-data/faqpage.
 """
 
+import re
 import zipfile
 from pathlib import Path
 
@@ -180,6 +181,37 @@ def test_a_word_document_with_entities_is_refused(tmp_path: Path) -> None:
         archive.writestr("word/document.xml", bomb)
     with pytest.raises(Invalid, match="DOCTYPE"):
         list(files.read(tmp_path / "a.docx"))
+
+
+def word(path: Path, body: str) -> Path:
+    """A Word document with this body, in which `{text}` stands for a run of text."""
+    space = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
+    body = re.sub(r"\{(.*?)\}", r"<w:r><w:t>\1</w:t></w:r>", body)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        whole = f"<w:document {space}><w:body>{body}</w:body></w:document>"
+        archive.writestr("word/document.xml", whole)
+    return path
+
+
+@pytest.mark.parametrize("level", ["900000000", "9" * 5_000, "²"])
+def test_a_level_that_word_does_not_have_is_none(tmp_path: Path, level: str) -> None:
+    """The first took gigabytes of spaces, the second ended the import with a traceback."""
+    mark = f'<w:ilvl w:val="{level}"/><w:numId w:val="1"/><w:outlineLvl w:val="{level}"/>'
+    file = word(tmp_path / "a.docx", f"<w:p>{{Q: Open?}}</w:p><w:p>{mark}{{A: Yes.}}</w:p>")
+    (found,) = files.read(file)
+    assert isinstance(found, Draft)
+    assert (found.prompt, found.response[-4:]) == ("Open?", "Yes.")
+
+
+def test_a_cell_of_many_paragraphs_is_read(tmp_path: Path) -> None:
+    """Each paragraph copied the cell before it."""
+    many = "<w:p>{yes}</w:p>" * 10_000
+    rows = [["<w:p>{Question}</w:p>", "<w:p>{Answer}</w:p>"], ["<w:p>{Open?}</w:p>", many]]
+    cells = ["".join(f"<w:tc>{cell}</w:tc>" for cell in row) for row in rows]
+    table = "".join(f"<w:tr>{row}</w:tr>" for row in cells)
+    (bad,) = files.read(word(tmp_path / "a.docx", f"<w:tbl>{table}</w:tbl>"))
+    assert isinstance(bad, BadRow)
+    assert "39,999 characters" in bad.reason
 
 
 def test_a_page_with_structured_data_that_is_damaged_is_read_by_its_headings(

@@ -69,6 +69,13 @@ def test_a_cell_far_away_costs_no_memory(tmp_path: Path) -> None:
         list(files.read(file))
 
 
+def test_a_number_that_is_too_long_counts_for_nothing(tmp_path: Path) -> None:
+    digits = b"9" * 5_000
+    old, new = b'<row r="3"', b'<row r="' + digits + b'"'
+    file = changed(tmp_path / "a.xlsx", "xl/worksheets/sheet1.xml", old, new)
+    assert len(list(files.read(file))) == 8
+
+
 def test_formatted_cells_without_a_value_do_not_count(tmp_path: Path) -> None:
     """Whole columns often have a format; such a cell far away refused the workbook."""
     far = b'<row r="1048576"><c r="XFD1048576" s="1"/></row></sheetData>'
