@@ -31,7 +31,7 @@ def completed(file: Path, format_: str, given: Mapping[str, str]) -> dict[str, s
     names = column_names(file)
     if len(names) < 2:
         return dict(given)
-    values = _first_values(file, names)
+    values = _first_values(file)
     terminal.echo(f"The columns of {file.name} are not recognised:", err=True)
     for number, name in enumerate(names, 1):
         terminal.echo(f"  {number}  {name}: {values.get(name, '')}", err=True)
@@ -76,7 +76,7 @@ def _guess(names: tuple[str, ...], values: Mapping[str, str]) -> dict[str, int]:
     }
 
 
-def _first_values(file: Path, names: tuple[str, ...]) -> dict[str, str]:
+def _first_values(file: Path) -> dict[str, str]:
     with open_file(file) as opened, as_utf8(opened, Reading(file)) as text:
         start = text.read(BEGINNING).decode("utf-8", "replace").lstrip("\ufeff \r\n\t")
     if start[:1] in ("{", "["):
@@ -84,8 +84,13 @@ def _first_values(file: Path, names: tuple[str, ...]) -> dict[str, str]:
         return {name: _short(value) for name, value in first.items()}
     lines = [line for line in lines_of(start) if line.strip()]
     delimiter = max(DELIMITERS, key=lines[0].count)
-    rows = list(csv.reader(lines[:2], delimiter=delimiter))
-    return dict(zip(names, map(_short, rows[1]), strict=False)) if len(rows) > 1 else {}
+    try:
+        rows = list(csv.reader(lines[:2], delimiter=delimiter))
+    except csv.Error:
+        return {}
+    if len(rows) < 2:
+        return {}
+    return dict(zip(map(str.strip, rows[0]), map(_short, rows[1]), strict=False))
 
 
 def _short(value: Any) -> str:

@@ -264,9 +264,10 @@ def with_lists(cells: Mapping[str, str], columns: Columns) -> dict[str, Any]:
 
 
 def parse(given: Iterable[str]) -> dict[str, str]:
-    """`question=Frage,answer=Antwort,ignore=Status` as column -> field. Raises Invalid."""
+    """`question=Frage,answer=Antwort,ignore=Status` as column -> field. A column may be called
+    `Frage, kurz`. Raises Invalid."""
     found: dict[str, str] = {}
-    for part in (part for text in given for part in text.split(",") if part.strip()):
+    for part in (part for text in given for part in _parts(text)):
         left, equals, column = part.partition("=")
         if not equals or not column.strip():
             raise Invalid(f"“{part}” is no mapping; write --map question=COLUMN,answer=COLUMN.")
@@ -278,4 +279,16 @@ def parse(given: Iterable[str]) -> dict[str, str]:
         if field_name in found.values() and field_name != IGNORE:
             raise Invalid(f"--map names two columns for {field_name}.")
         found[column.strip()] = field_name
+    return found
+
+
+def _parts(text: str) -> list[str]:
+    """The mappings in a text. What names no part of a pair after a comma belongs to the name of the
+    column before it."""
+    found: list[str] = []
+    for part in text.split(","):
+        if found and "=" not in part and part.strip():
+            found[-1] += f",{part}"
+        elif part.strip():
+            found.append(part)
     return found

@@ -180,7 +180,11 @@ def first_names(start: str) -> list[str]:
     """The columns of the first line, if it names some."""
     first = next((line for line in lines_of(start) if line.strip()), "")
     most = max(DELIMITERS, key=first.count)
-    return [name.strip().strip('"') for name in first.split(most)]
+    try:
+        names = next(csv.reader([first], delimiter=most), [])
+    except csv.Error:
+        return []
+    return [name.strip() for name in names]
 
 
 def _columns_of(start: str) -> str:

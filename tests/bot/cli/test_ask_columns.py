@@ -46,6 +46,15 @@ def test_enter_accepts_the_guess(table: Path, home: Path) -> None:
 
 
 @pytest.mark.integration
+def test_columns_without_a_name_and_with_commas_are_shown_right(table: Path, home: Path) -> None:
+    table.write_text(';"Betreff, kurz";Text\n1;Wann ist offen?;Das Haus ist ab acht Uhr offen.\n')
+    out = on_a_terminal(home, "pairs", "import", "art", "a.csv", "--preview", typed="\n\n")
+    assert "  1  Betreff, kurz: Wann ist offen?" in out
+    assert "--map 'question=Betreff, kurz,answer=Text'" in out
+    assert "Would be added to art: 1." in out
+
+
+@pytest.mark.integration
 def test_another_column_can_be_named(table: Path, home: Path) -> None:
     out = on_a_terminal(home, "pairs", "import", "art", "a.csv", "--preview", typed="3\n2\n")
     assert "--map question=Text,answer=Betreff" in out

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from data.domains import Domain
-from data.pair_files import columns, files, importer
+from data.pair_files import columns, files, importer, open_rows
 from data.pair_files.importer import ImportReport
 from data.pair_files.verdicts import BadRow, LeftOut
 from data.pairs import judged_answers, pairs
@@ -385,3 +385,13 @@ def test_rows_with_a_status_that_is_not_understood_wait_for_review(
         "`--map ignore=Status` leaves the column out."
     ) in report.notes
     assert any("'à faire' in 1 row," in note for note in report.notes)
+
+
+def test_the_name_of_a_column_may_have_commas(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text('"Frage, kurz","Antwort, lang",nr\nOffen?,Ja.,1\n')
+    assert open_rows.column_names(file) == ("Frage, kurz", "Antwort, lang", "nr")
+    given = columns.parse(["question=Frage, kurz,answer=Antwort, lang,ignore=nr"])
+    assert given == {"Frage, kurz": "prompt", "Antwort, lang": "response", "nr": "ignore"}
+    with pytest.raises(Invalid, match="“kurz” is no mapping"):
+        columns.parse(["kurz"])
