@@ -32,6 +32,7 @@ FORMATS: dict[str, PairFormat] = {
     "docx": DOCX,
     "stack-exchange": STACK_EXCHANGE,
 }
+TITLES = {"jsonl": "JSON Lines", "chat": "JSON Lines with chat messages", "csv": "CSV"}
 WRITTEN = tuple(name for name, found in FORMATS.items() if found.write)
 
 

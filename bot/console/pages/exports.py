@@ -15,7 +15,7 @@ from bot.console.rendering import HOME, ConsoleRouter
 from bot.service import Service
 from data import domains
 from data.pair_files import files
-from data.pair_files.formats import WRITTEN
+from data.pair_files.formats import TITLES, WRITTEN
 from data.pairs import pairs
 from data.pairs.pairs import STATUSES, Status
 from data.store.errors import Invalid
@@ -24,14 +24,13 @@ router = ConsoleRouter()
 Reviewer = Annotated[SignedIn, Depends(access.reviewer)]
 PATH = f"{HOME}/domains/{{domain}}/pairs/export"
 ENDS = {"csv": "csv"}  # of a file's name; any other format is JSON Lines
-TITLES = {"jsonl": "JSON Lines", "chat": "JSON Lines with chat messages", "csv": "CSV"}
 
 
 @router.get(PATH)
 async def show(request: Request, domain: str, signed_in: Reviewer) -> Response:
     service: Service = request.app.state.service
     counts = await service.store.read(lambda db: pairs.counts(db, domains.get(db, domain)))
-    formats = [(name, TITLES.get(name, name)) for name in WRITTEN]
+    formats = [(name, TITLES[name]) for name in WRITTEN]
     return await rendering.page(
         request, "exports.html", signed_in, counts=counts, formats=formats, statuses=STATUSES
     )

@@ -387,7 +387,7 @@ def test_masked_words_of_a_pending_pair_are_shown_on_request(bot: Bot) -> None:
 
 
 def test_reviewers_read_the_quality_of_the_pairs(bot: Bot) -> None:
-    add_pair(bot, "Is this TODO?")
+    add_pair(bot, "Is this {{name}}?")
     client = bot.http("reviewer")
 
     found = client.get("/v1/domains/helpdesk/quality", timeout=100).json()

@@ -107,7 +107,7 @@ def test_a_disconnect_stops_the_engine(bot: Bot, stream: bool) -> None:
     with pytest.raises(httpx.ReadTimeout):
         bot.http("member", timeout=2).post("/v1/chat/completions", json=BODY | {"stream": stream})
 
-    wait_until(lambda: bot.vllm.broken_off == 1, "the engine to be left", 5)
+    wait_until(lambda: bot.vllm.broken_off == 1, "the engine to be left")
     (reply,) = bot.wait_closed()
     assert reply.status == "cancelled"
     texts = [r["text"] for r in bot.store.db.query("SELECT text FROM messages ORDER BY id")]
@@ -120,7 +120,7 @@ def test_a_disconnect_before_the_first_word_stops_the_engine(bot: Bot) -> None:
     with pytest.raises(httpx.ReadTimeout):
         bot.http("member", timeout=2).post("/v1/chat/completions", json=BODY | {"stream": True})
 
-    wait_until(lambda: bot.vllm.broken_off == 1, "the engine to be left", 5)
+    wait_until(lambda: bot.vllm.broken_off == 1, "the engine to be left")
     assert [r.status for r in bot.wait_closed()] == ["cancelled"]
 
 

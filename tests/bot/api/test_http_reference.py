@@ -80,7 +80,9 @@ def test_what_is_not_there_is_answered_as_documented(
     documented = [o for o in operations if "404" in o.responses]
     statuses = {}
     for operation in documented:
-        path = re.sub(r"{\w*id}", "999", re.sub(r"{(name|domain)}", "nothing@9", operation.path))
+        path = re.sub(
+            r"{(\w*id|number)}", "999", re.sub(r"{(name|domain)}", "nothing@9", operation.path)
+        )
         query = {p["name"]: "nothing" for p in operation.parameters if p["name"] == "domain"}
         body = BODIES.get(operation.path, {"domain": "nothing"})
         response = client.request(

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from bot.answering import chat
+from bot.answering import recorder
 from data.conversations import conversations
 from data.store import db as store_db
 from tests.bot.slack.conftest import MEMBER, Bot
@@ -34,7 +34,7 @@ def locked(bot: Bot, seconds: float) -> "subprocess.Popen[str]":
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_db, "BUSY_TIMEOUT_MS", 50)
-    monkeypatch.setattr(chat, "AGAIN_S", 0.05)
+    monkeypatch.setattr(recorder, "AGAIN_S", 0.05)
 
 
 async def test_the_end_of_an_answer_is_written_again_until_it_is(

@@ -216,7 +216,7 @@ def test_a_run_and_its_continuation_record_reference_outputs(
 
 def _tuned(store: Store, settings: Settings, domain: Domain) -> registry.Adapter:
     with store.write() as db:
-        runs.request(db, domain, "ann", recipe={**SURE, "max_steps": 100})
+        runs.request(db, domain, "ann", recipe={**SURE, "max_steps": 100, "seed": 1})
         run = runs.claim(db, "worker")
     assert run is not None
     assert execute_run(store, settings, run) == ExitCode.DONE
