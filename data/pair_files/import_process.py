@@ -32,7 +32,9 @@ from data.store.errors import Conflict, Unavailable, UnderstudyError
 log = logging.getLogger(__name__)
 CLEAN_UP_S = 600
 PROGRESS_S = 0.5  # between two notes of the progress
-OF_THE_COMMAND_LINE = re.compile(r" (?:Did you mean )?`--map[^`]*`[^.?]*[.?]|; --map [^.]*\.")
+OF_THE_COMMAND_LINE = re.compile(
+    r" (?:Did you mean )?`--(?:map|channel)[^`]*`[^.?]*[.?]|; --map [^.]*\."
+)
 
 
 class ImportJobs:
@@ -154,6 +156,7 @@ def work(store: Store, settings: Settings, staged_files: StagedFiles, staged: St
                 progress=note,
                 unusable=unusable,
             )
+            report = _for_the_console(report)
             staged_files.save(replace(staged, state="waiting", report=asdict(report)))
             return
         report = importer.import_file(
@@ -180,7 +183,13 @@ def work(store: Store, settings: Settings, staged_files: StagedFiles, staged: St
         staged_files.save(replace(staged, state="failed", report=asdict(saved), error=said))
         return
     _record(store, staged, domain.name, report)
+    report = _for_the_console(report)
     staged_files.finish(replace(staged, state="done", report=asdict(report)))
+
+
+def _for_the_console(report: ImportReport) -> ImportReport:
+    """The report without sentences about options of the command line."""
+    return replace(report, notes=tuple(OF_THE_COMMAND_LINE.sub("", n) for n in report.notes))
 
 
 def _record(store: Store, staged: StagedFile, domain: str, report: ImportReport) -> None:

@@ -90,7 +90,7 @@ def _chosen(root: str, open_: Open, days: Mapping[str, object], reading: Reading
     )
     if left:
         reading.notes.append(
-            f"Private channels and direct messages were left out ({len(left)}); "
+            f"Private channels and direct messages were left out ({len(left)}). "
             "`--channel NAME` reads one of them."
         )
     return found

@@ -190,3 +190,9 @@ def test_pairs_that_no_run_can_learn_are_put_in_quarantine(bot: Bot) -> None:
     page = settled(admin, admin.post(f"{page.url.path}/import"))
     assert said in page.text
     assert (counts(bot)["approved"], counts(bot)["quarantined"]) == (1, 1)
+
+
+def test_what_a_file_is_said_about_stays_without_the_options_of_the_command_line(bot: Bot) -> None:
+    page = look(client(bot), "question,answer,status\nWhen?,At nine.,perhaps\n")
+    assert "which is no known status: they wait for review." in page.text
+    assert "--map" not in page.text
