@@ -42,6 +42,7 @@ def packed(*names: str) -> bytes:
         ),
         (packed("[Content_Types].xml", "xl/workbook.bin"), "a binary workbook"),
     ],
+    ids=("password", "pdf", "rtf", "tar", "tar.gz", "7z", "ods", "xlsb"),
 )
 def test_the_error_says_what_a_file_is(tmp_path: Path, content: bytes, said: str) -> None:
     (tmp_path / "faq").write_bytes(content)
