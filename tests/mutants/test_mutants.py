@@ -138,7 +138,7 @@ def test_a_mutant_is_killed_by_the_test_that_fails(
     test = "from made import big\n\ndef test_big():\n    assert big(3)\n"
     (tmp_path / "test_made.py").write_text(test)
     monkeypatch.chdir(tmp_path)
-    base = workers.Baseline({"test_made.py::test_big": 0.01}, {"test_made.py::test_big": {2}})
+    base = workers.Baseline({"test_made.py::test_big": 3.0}, {"test_made.py::test_big": {2}})
     monkeypatch.syspath_prepend(str(tmp_path))
     wanted = base.tests_for(2, 2)
     found = workers.killed(module, module.read_text().replace("value > 2", after), base, wanted)
