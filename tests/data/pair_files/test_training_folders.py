@@ -81,8 +81,20 @@ def test_the_configuration_carries_the_recipe(
     assert config["learning_rate"] == VALUES.learning_rate
     lora = config.get("lora_parameters", config)
     assert lora.get("rank", lora.get("lora_r", lora.get("lora_rank"))) == VALUES.rank
-    named = {Path(path).name for path in ("train.jsonl", "measured.jsonl") if path in text}
-    assert all((tmp_path / "out" / name).is_file() for name in named)
+    folder = tmp_path / "out"
+    match tool:
+        case "axolotl":
+            named = [one["path"] for one in config["datasets"] + config["test_datasets"]]
+        case "llama-factory":
+            about = json.loads((folder / config["dataset_dir"] / "dataset_info.json").read_text())
+            names = (config["dataset"], config["eval_dataset"])
+            named = [about[name]["file_name"] for name in names]
+        case "trl":
+            splits = (config["dataset_train_split"], config["dataset_test_split"])
+            named = [f"{config['dataset_name']}/{split}.jsonl" for split in splits]
+        case _:
+            named = [f"{config['data']}/{name}.jsonl" for name in ("train", "valid")]
+    assert named == [TOOLS[tool].train, TOOLS[tool].measured]
 
 
 def test_mlx_trains_as_many_steps_as_the_passes_take(
@@ -92,13 +104,6 @@ def test_mlx_trains_as_many_steps_as_the_passes_take(
     assert config["batch_size"] == 1  # no larger than what it measures on
     assert config["iters"] == 9
     assert config["lora_parameters"]["scale"] == 2.0
-
-
-def test_llama_factory_finds_its_data(store: Store, domain: Domain, tmp_path: Path) -> None:
-    config = _write(store, domain, tmp_path / "out", "llama-factory")
-    about = json.loads((tmp_path / "out/dataset_info.json").read_text())
-    for name in (config["dataset"], config["eval_dataset"]):
-        assert (tmp_path / "out" / about[name]["file_name"]).is_file()
 
 
 def test_nothing_to_measure_on_is_not_named(store: Store, tmp_path: Path) -> None:
